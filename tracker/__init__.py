@@ -1,0 +1,58 @@
+"""Multi-object video tracking with a Gaussian mixture carried through time.
+
+The public names are loaded when first used, so that ``import tracker`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tracker.app.pipeline import track_video
+    from tracker.config import Config, load_config
+    from tracker.errors import TrackerError
+    from tracker.structures import Detections, Frame, Status, Tracks
+    from tracker.tracking.online import Tracker
+
+__all__ = [
+    "Config",
+    "Detections",
+    "Frame",
+    "Status",
+    "Tracker",
+    "TrackerError",
+    "Tracks",
+    "__version__",
+    "load_config",
+    "track_video",
+]
+
+_HOMES = {
+    "Config": "tracker.config",
+    "Detections": "tracker.structures",
+    "Frame": "tracker.structures",
+    "Status": "tracker.structures",
+    "Tracker": "tracker.tracking.online",
+    "TrackerError": "tracker.errors",
+    "Tracks": "tracker.structures",
+    "load_config": "tracker.config",
+    "track_video": "tracker.app.pipeline",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("gmm-tracker")
+    if name in _HOMES:
+        from importlib import import_module
+
+        value: object = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Applications: the loop from a source to its sinks."""

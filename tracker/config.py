@@ -1,0 +1,214 @@
+"""The configuration: every default lives here, once; YAML files and ``--set`` only override.
+
+The three ways in (a preset of the package, a file, ``--set dotted.key=value``) are merged into one mapping and
+checked once, so that all give the same errors.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tracker.errors import ConfigurationError
+
+PerCoordinate: TypeAlias = tuple[float, float, float, float]
+"""One value for each coordinate: centre x, bottom edge y, width, height."""
+
+Probability: TypeAlias = Annotated[float, Field(gt=0.0, lt=1.0)]
+Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive: TypeAlias = Annotated[float, Field(gt=0.0)]
+NotNegative: TypeAlias = Annotated[float, Field(ge=0.0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class BackgroundConfig(_Section):
+    """Foreground by background subtraction, for a camera that stands still."""
+
+    ignore_mask: Path | None = Field(
+        None, description="image of the frame's size; pixels that are not black are never foreground"
+    )
+
+
+class DetectionConfig(_Section):
+    """Where detections come from."""
+
+    kind: Literal["background", "recorded"] = Field(
+        "background", description="background: subtract the still background; recorded: read --detections"
+    )
+    background: BackgroundConfig = BackgroundConfig()
+
+
+class OverlayConfig(_Section):
+    """What is drawn on the overlay video."""
+
+    boxes: bool = Field(True, description="draw each track's box")
+    labels: bool = Field(True, description="write each track's id")
+    ellipses: bool = Field(True, description="draw the 95 % ellipse of each track's position")
+    coasting: bool = Field(True, description="draw tracks that are not seen in the frame, dashed")
+    trail_s: NotNegative = Field(2.0, description="length of the fading trail in seconds; 0 for none")
+    crf: int = Field(23, ge=0, le=51, description="H.264 quality: 0 lossless, 23 usual, 51 worst")
+
+
+class TrackingConfig(_Section):
+    """The mixture through time."""
+
+    frame_rate_hz: Positive = Field(30.0, description="rate assumed when no times are given")
+    smoothing: Literal["none", "online"] = Field(
+        "none", description="boxes reported: none, the claimed detection's; online, the filtered mean's"
+    )
+    class_agnostic: bool = Field(False, description="let an object claim detections of other classes")
+
+
+class Config(_Section):
+    """The whole configuration of a run."""
+
+    detection: DetectionConfig = DetectionConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    overlay: OverlayConfig = OverlayConfig()
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML's safe loader, which by itself keeps the last of two equal keys in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: dict[object, int] = {}
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            line = key_node.start_mark.line + 1
+            if key in seen:
+                raise ConfigurationError(
+                    f"{self.name}:{line}: key {key!r} stands twice, first in line {seen[key]}; keep one"
+                )
+            seen[key] = line
+        return super().construct_mapping(node, deep)
+
+
+def preset_folder() -> Path:
+    """Return the folder of the packaged presets (in a source tree it stands beside the package)."""
+    packaged = Path(__file__).parent / "configs"
+    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "configs"
+
+
+def find_config(name_or_path: str | Path) -> Path:
+    """Return the file that ``--config`` means: a path as given wins, else the preset of that name.
+
+    Raises
+    ------
+    ConfigurationError
+        When neither exists; the message lists the presets.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    for candidate in (path.name, f"{path.name}.yaml"):
+        preset = preset_folder() / candidate
+        if path.parent == Path() and preset.is_file():
+            return preset
+    presets = ", ".join(sorted(p.name for p in preset_folder().glob("*.yaml")))
+    raise ConfigurationError(f"{name_or_path}: no such file and no preset of that name; presets: {presets}")
+
+
+def load_config(name_or_path: str | Path = "default.yaml", overrides: Iterable[str] = ()) -> Config:
+    """Read a configuration file or preset, apply ``dotted.key=value`` overrides and check the result.
+
+    Parameters
+    ----------
+    name_or_path
+        A YAML file, or the name of a packaged preset.
+    overrides
+        Items such as ``"tracking.frame_rate_hz=25"``; values are YAML.
+
+    Raises
+    ------
+    ConfigurationError
+        For a missing file, a YAML fault, an unknown key or a value out of range; one line that names the
+        file, the key and what would be right.
+    """
+    path = find_config(name_or_path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: cannot be read as text: {error}") from None
+    tree = _parse(text, str(path))
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise ConfigurationError(f"{path}: holds a {type(tree).__name__}; it must hold sections with keys")
+    for override in overrides:
+        _override(tree, override)
+    return check_config(tree, str(path))
+
+
+def check_config(tree: Mapping[str, Any], source: str) -> Config:
+    """Turn a mapping into a :class:`Config`; ``source`` names it in errors.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown key or a value of the wrong kind or out of range.
+    """
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigurationError(f"{source}: {_explain(error)}") from None
+
+
+def _parse(text: str, name: str) -> Any:
+    loader = _UniqueKeyLoader(text)
+    loader.name = name
+    try:
+        return loader.get_single_data()  # type: ignore[no-untyped-call]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}:{mark.line + 1}" if mark else name
+        raise ConfigurationError(f"{where}: not YAML: {getattr(error, 'problem', error)}") from None
+    finally:
+        loader.dispose()  # type: ignore[no-untyped-call]
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigurationError(f"--set {override}: must read dotted.key=value")
+    *sections, last = key.strip().split(".")
+    place = tree
+    for section in sections:
+        place = place.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise ConfigurationError(f"--set {override}: {section} is a value, not a section")
+    place[last] = _parse(value, f"--set {override}")
+
+
+def _explain(error: ValidationError) -> str:
+    """Put the first fault into one line; an unknown key gets its nearest neighbour."""
+    fault = error.errors()[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        known = list(_keys(Config))
+        last = key.rpartition(".")[2]
+        near = difflib.get_close_matches(key, known, 1, 0.6) or [
+            k for k in known if k.rpartition(".")[2] in difflib.get_close_matches(last, [last, *_lasts(known)], 2, 0.6)[1:]
+        ]
+        return f"unknown key {key}" + (f"; did you mean {near[0]}?" if near else "")
+    text = f"{key} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+    more = error.error_count() - 1
+    return text + (f" (and {more} more faults)" if more else "")
+
+
+def _lasts(keys: Iterable[str]) -> list[str]:
+    return [key.rpartition(".")[2] for key in keys]
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _keys(field.annotation, f"{prefix}{name}.")

@@ -1,0 +1,1 @@
+"""Text formats, read and written."""

@@ -1,0 +1,1 @@
+"""The statistics of mixtures: no boxes, no video, no time."""

@@ -1,0 +1,190 @@
+"""The types that travel between rooms: frozen structs of row-aligned, read-only arrays.
+
+Row ``i`` of every array of one struct speaks of the same thing. Arrays are checked once, at the door, and
+never change afterwards; :meth:`select` makes a new struct with the chosen rows of every field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray: TypeAlias = NDArray[np.float64]
+IntArray: TypeAlias = NDArray[np.int64]
+Image: TypeAlias = NDArray[np.uint8]
+
+
+class Status(IntEnum):
+    """Where an object stands in its life (column ``status`` of :class:`Tracks`)."""
+
+    TENTATIVE = 0
+    CONFIRMED = 1
+    COASTING = 2
+
+
+def _read_only(values: ArrayLike, dtype: type, shape: tuple[int | None, ...], name: str) -> NDArray[Any]:
+    """Return ``values`` as a contiguous read-only array of ``dtype``; ``None`` in ``shape`` fits any length.
+
+    A view is taken where nothing has to be converted, so that no caller's array becomes read-only.
+    """
+    array = np.ascontiguousarray(values, dtype=dtype)
+    if array.size == 0 and len(shape) == 2 and array.ndim == 1:
+        array = array.reshape(0, shape[1] or 0)
+    if array.ndim != len(shape) or any(
+        want is not None and want != have for want, have in zip(shape, array.shape, strict=True)
+    ):
+        wanted = ", ".join("N" if n is None else str(n) for n in shape)
+        raise ValueError(f"{name} has shape {array.shape}; it must be ({wanted})")
+    array = array.view()
+    array.flags.writeable = False
+    return array
+
+
+class _Rows:
+    """What all structs of row-aligned arrays can do."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))  # type: ignore[arg-type]
+
+    def select(self, rows: ArrayLike | slice) -> Self:
+        """Return a new struct with the chosen rows (indices, mask or slice) of every field."""
+        index = rows if isinstance(rows, slice) else np.asarray(rows)
+        if not isinstance(index, slice) and index.size == 0 and index.dtype != np.bool_:
+            index = index.astype(np.intp)
+        return type(self)(**{f.name: getattr(self, f.name)[index] for f in fields(self)})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture of a source.
+
+    Parameters
+    ----------
+    index
+        Frame number, counted from 1 at the start of the source.
+    time_s
+        Time since the source's first frame, in seconds.
+    image
+        (height, width, 3) uint8, blue-green-red; None when only detections are at hand.
+    """
+
+    index: int
+    time_s: float
+    image: Image | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections(_Rows):
+    """What a detector saw in one frame.
+
+    Parameters
+    ----------
+    boxes_xyxy
+        (N, 4) left, top, right, bottom in pixels; finite, right > left, bottom > top.
+    scores
+        (N,) in [0, 1]; 1 for all when left out.
+    classes
+        (N,) integer class labels; 0 for all when left out.
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape, a box that is not finite or has no area, or a score outside [0, 1]; the message
+        names the row.
+    """
+
+    boxes_xyxy: FloatArray
+    scores: FloatArray
+    classes: IntArray
+
+    def __init__(
+        self, boxes_xyxy: ArrayLike, scores: ArrayLike | None = None, classes: ArrayLike | None = None
+    ) -> None:
+        boxes = _read_only(boxes_xyxy, np.float64, (None, 4), "boxes_xyxy")
+        n = len(boxes)
+        score = _read_only(np.ones(n) if scores is None else scores, np.float64, (n,), "scores")
+        label = _read_only(np.zeros(n, np.int64) if classes is None else classes, np.int64, (n,), "classes")
+        # Comparisons are False for NaN, so that "not all good" catches it too.
+        good = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]) & np.isfinite(boxes).all(axis=1)
+        if not good.all():
+            row = int(np.argmin(good))
+            raise ValueError(
+                f"boxes_xyxy row {row} is {boxes[row].tolist()}; "
+                "a box is finite with right > left and bottom > top"
+            )
+        fair = (score >= 0.0) & (score <= 1.0)
+        if not fair.all():
+            row = int(np.argmin(fair))
+            raise ValueError(f"scores row {row} is {score[row]}; a score is in [0, 1]")
+        object.__setattr__(self, "boxes_xyxy", boxes)
+        object.__setattr__(self, "scores", score)
+        object.__setattr__(self, "classes", label)
+
+    @classmethod
+    def empty(cls) -> Detections:
+        """Return detections of a frame in which nothing was seen."""
+        return cls(np.empty((0, 4)))
+
+    @property
+    def boxes_cxywh(self) -> FloatArray:
+        """(N, 4) centre x, centre y, width, height in pixels."""
+        left, top, right, bottom = self.boxes_xyxy.T
+        return np.column_stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tracks(_Rows):
+    """Objects as reported for one frame, a row each.
+
+    Parameters
+    ----------
+    ids
+        (n,) identities: positive, unique in the frame, never reused by one tracker.
+    boxes_xyxy
+        (n, 4) left, top, right, bottom in pixels.
+    scores
+        (n,) score of the claimed detection; the last one claimed for objects that are coasting.
+    classes
+        (n,) class labels.
+    detection_indices
+        (n,) row of the claimed detection in the frame's :class:`Detections`, -1 for none.
+    covariances
+        (n, 4, 4) posterior covariance of (centre x, centre y, width, height) in px^2.
+    existence
+        (n,) probability that the object is there.
+    responsibilities
+        (n,) probability that the claimed detection is this object's; 0 for none.
+    status
+        (n,) :class:`Status` values.
+    """
+
+    ids: IntArray
+    boxes_xyxy: FloatArray
+    scores: FloatArray
+    classes: IntArray
+    detection_indices: IntArray
+    covariances: FloatArray
+    existence: FloatArray
+    responsibilities: FloatArray
+    status: IntArray
+
+    def __post_init__(self) -> None:
+        n = len(self.ids)
+        shapes = ((n,), (n, 4), (n,), (n,), (n,), (n, 4, 4), (n,), (n,), (n,))
+        for field, shape in zip(self.__slots__, shapes, strict=True):
+            array = getattr(self, field)
+            if array.shape != shape:
+                raise ValueError(f"{field} has shape {array.shape}; it must be {shape}")
+            array.flags.writeable = False
+
+    @classmethod
+    def empty(cls) -> Tracks:
+        """Return the report of a frame in which nobody is to be seen."""
+        row, label = np.empty(0), np.empty(0, np.int64)
+        return cls(label, np.empty((0, 4)), row, label, label, np.empty((0, 4, 4)), row, row, label)
