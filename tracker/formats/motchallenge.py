@@ -1,0 +1,392 @@
+"""MOTChallenge text: detections, tracks, ground truth, sequence information and camera motion.
+
+One row is ``frame,id,left,top,width,height,score[,...]``: frames count from 1, boxes are in pixels, blanks
+around the commas and empty lines are ignored, and all rows of a file have the same number of columns. A row
+that does not follow its format raises :class:`~tracker.errors.FormatError` with the line; none is dropped or
+mended.
+
+The eighth column of detections and truth is the class, as in MOT16 and later and in VisDrone, when it holds
+whole numbers from 0. Files without classes are recognised by a column of -1, or, where ten columns leave room
+for the world coordinates of MOT15, by fractions in it.
+"""
+
+from __future__ import annotations
+
+import configparser
+import reprlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.errors import FormatError
+from tracker.geometry import ltwh_to_xyxy, xyxy_to_ltwh
+from tracker.structures import Detections, FloatArray, IntArray, Tracks
+
+_LARGEST_PX = 1e9  # areas and their ratios stay far from overflow
+_LARGEST_WHOLE = 2.0**53  # whole numbers above it are not all float64
+_WORLD_COLUMNS = 10  # frame, id, box, score, and x, y, z in the world
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackTable:
+    """Tracks of a whole sequence, a row each, in the order of the file.
+
+    Parameters
+    ----------
+    frames
+        (N,) frame numbers from 1.
+    ids
+        (N,) identities from 0; unique in each frame.
+    boxes_ltwh
+        (N, 4) left, top, width, height in pixels.
+    scores
+        (N,) as written; many trackers write -1.
+    """
+
+    frames: IntArray
+    ids: IntArray
+    boxes_ltwh: FloatArray
+    scores: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TruthTable:
+    """Ground truth of a whole sequence, a row each, in the order of the file.
+
+    Parameters
+    ----------
+    frames
+        (N,) frame numbers from 1.
+    ids
+        (N,) identities, unique in each frame and not negative where the flag is set.
+    boxes_ltwh
+        (N, 4) left, top, width, height in pixels.
+    flags
+        (N,) bool; False for rows that are there to be ignored.
+    classes
+        (N,) class labels; 1 for all when the file has none.
+    """
+
+    frames: IntArray
+    ids: IntArray
+    boxes_ltwh: FloatArray
+    flags: NDArray[np.bool_]
+    classes: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceInfo:
+    """What a ``seqinfo.ini`` says of a sequence; None for what it leaves out."""
+
+    frame_rate_hz: float | None
+    frame_count: int | None
+    width_px: int | None
+    height_px: int | None
+    name: str | None
+
+
+def read_detections(path: Path | str) -> dict[int, Detections]:
+    """Read a detection file.
+
+    Returns
+    -------
+    dict
+        Detections by ascending frame number, rows in the file's order; frames without rows are left out.
+
+    Raises
+    ------
+    FormatError
+        For a file that cannot be read, a row that is not numbers, a frame that is not a whole number from 1,
+        a box without area, a score outside [0, 1] or a class that is not a whole number from 0.
+    """
+    table = _read_table(path, 7)
+    frames = table.frames()
+    boxes_xyxy = ltwh_to_xyxy(table.boxes_ltwh())
+    scores = table.values[:, 6]
+    table.demand(
+        (scores >= 0.0) & (scores <= 1.0), lambda row: f"score is {scores[row]:g}; a score is in [0, 1]"
+    )
+    classes = table.classes(otherwise=0)
+
+    order = np.argsort(frames, kind="stable")
+    numbers, starts = np.unique(frames[order], return_index=True)
+    rows_of = np.split(order, starts[1:])
+    return {
+        int(number): Detections(boxes_xyxy[rows], scores[rows], classes[rows])
+        for number, rows in zip(numbers, rows_of, strict=False)
+    }
+
+
+def read_tracks(path: Path | str) -> TrackTable:
+    """Read a result file; columns after the seventh do not count, and scores may be any number.
+
+    Raises
+    ------
+    FormatError
+        As :func:`read_detections` but for scores and classes; also for a negative id and for an id that
+        stands twice in a frame.
+    """
+    table = _read_table(path, 7)
+    frames, boxes, ids = table.frames(), table.boxes_ltwh(), table.ids()
+    table.demand(ids >= 0, lambda row: f"id is {ids[row]}; ids of tracks are whole numbers from 0")
+    table.demand_unique(frames, ids, np.ones(len(ids), np.bool_))
+    return TrackTable(frames, ids, boxes, table.finite(6, "score"))
+
+
+def read_truth(path: Path | str) -> TruthTable:
+    """Read ground truth, with or without classes.
+
+    The seventh column is the flag: rows with 0 need not be found, and finding them is no fault. Their ids do
+    not count; some files write -1 there.
+
+    Raises
+    ------
+    FormatError
+        As :func:`read_detections` but for scores; among rows whose flag is not 0 also for a negative id and
+        for an id that stands twice in a frame.
+    """
+    table = _read_table(path, 7)
+    frames, boxes, ids = table.frames(), table.boxes_ltwh(), table.ids()
+    flags = table.finite(6, "flag") != 0.0
+    table.demand(
+        (ids >= 0) | ~flags, lambda row: f"id is {ids[row]}; it is negative only where the flag is 0"
+    )
+    table.demand_unique(frames, ids, flags)
+    return TruthTable(frames, ids, boxes, flags, table.classes(otherwise=1))
+
+
+def format_rows(frame_index: int, tracks: Tracks) -> str:
+    """Return a frame's rows ``frame,id,left,top,width,height,score,-1,-1,-1``, each with its line end.
+
+    Boxes have two decimals, scores four; sizes are at least 0.01 px, so that every row can be read again.
+    """
+    boxes = np.round(xyxy_to_ltwh(tracks.boxes_xyxy), 2) + 0.0  # adding zero turns -0.0 into 0.0
+    boxes[:, 2:] = np.maximum(boxes[:, 2:], 0.01)
+    return "".join(
+        f"{frame_index},{id_},{left:.2f},{top:.2f},{width:.2f},{height:.2f},{score:.4f},-1,-1,-1\n"
+        for id_, (left, top, width, height), score in zip(
+            tracks.ids.tolist(), boxes.tolist(), tracks.scores.tolist(), strict=True
+        )
+    )
+
+
+def read_camera_motion(path: Path | str) -> dict[int, FloatArray]:
+    """Read camera motion: rows of ``frame a11 a12 tx a21 a22 ty``, separated by blanks or commas.
+
+    Returns
+    -------
+    dict
+        By frame number, the (2, 3) affine that maps (x, y, 1) of the previous frame onto this frame.
+
+    Raises
+    ------
+    FormatError
+        For a row that is not seven numbers, a frame that is not a whole number from 1 or stands twice, an
+        entry that is not finite, or an affine that mirrors or flattens the image.
+    """
+    table = _read_table(path, 7, "frame and the six entries of a 2x3 affine", blanks=True, exactly=True)
+    frames = table.frames()
+    affines = table.values[:, 1:].reshape(-1, 2, 3)
+    table.demand(
+        np.all(np.abs(affines) <= _LARGEST_PX, axis=(1, 2)),
+        lambda row: f"affine is {_text(affines[row].ravel())}; its six entries must be finite",
+    )
+    determinants = affines[:, 0, 0] * affines[:, 1, 1] - affines[:, 0, 1] * affines[:, 1, 0]
+    table.demand(
+        determinants > 0.0,
+        lambda row: f"the affine's determinant is {determinants[row]:g}; a camera's motion has it above 0",
+    )
+    table.demand_unique(frames, np.zeros_like(frames), np.ones(len(frames), np.bool_), "")
+    return dict(zip(frames.tolist(), affines, strict=True))
+
+
+def find_sequence_info(detections_path: Path | str) -> Path | None:
+    """Return the ``seqinfo.ini`` beside a detection file, else the one a folder above, else None."""
+    folder = Path(detections_path).absolute().parent
+    candidates = (folder / "seqinfo.ini", folder.parent / "seqinfo.ini")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def read_sequence_info(path: Path | str) -> SequenceInfo:
+    """Read the section ``[Sequence]`` of a ``seqinfo.ini``; every key may be left out.
+
+    Raises
+    ------
+    FormatError
+        For a file that is not of this kind, or a rate, count or size that is not a positive number.
+    """
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(_read_text(path))
+    except configparser.Error as error:
+        line = getattr(error, "lineno", None) or (getattr(error, "errors", None) or [(None,)])[0][0]
+        raise FormatError(path, line, "not the form of an ini file: [Sequence], then key=value") from None
+    if "Sequence" not in parser:
+        raise FormatError(path, None, "has no section [Sequence]")
+    section = parser["Sequence"]
+
+    def positive(key: str, kind: Callable[[str], Any]) -> Any:
+        if key not in section:
+            return None
+        try:
+            value = kind(section[key])
+        except ValueError:
+            value = 0
+        if not 0 < value < _LARGEST_WHOLE:
+            raise FormatError(path, None, f"{key} is {section[key]!r}; it must be a positive {kind.__name__}")
+        return value
+
+    return SequenceInfo(
+        frame_rate_hz=positive("frameRate", float),
+        frame_count=positive("seqLength", int),
+        width_px=positive("imWidth", int),
+        height_px=positive("imHeight", int),
+        name=section.get("name"),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """The numbers of a file, row by row, and where each row stands in it."""
+
+    path: Path
+    lines: list[int]
+    values: FloatArray
+
+    def demand(self, good: NDArray[np.bool_], problem: Callable[[int], str]) -> None:
+        """Raise an error that names the first row that is not good."""
+        if not good.all():
+            row = int(np.argmin(good))
+            raise FormatError(self.path, self.lines[row], problem(row))
+
+    def demand_unique(
+        self, frames: IntArray, ids: IntArray, which: NDArray[np.bool_], noun: str = "id"
+    ) -> None:
+        """Raise an error when a pair of frame and id stands twice among the chosen rows."""
+        rows = np.flatnonzero(which)
+        rows = rows[np.lexsort((ids[rows], frames[rows]))]
+        again = (np.diff(frames[rows]) == 0) & (np.diff(ids[rows]) == 0)
+        if again.any():
+            place = np.flatnonzero(again)[np.argmin(rows[1:][again])]
+            first, second = int(rows[place]), int(rows[place + 1])
+            what = f"{noun} {ids[second]} in frame {frames[second]}" if noun else f"frame {frames[second]}"
+            raise FormatError(
+                self.path, self.lines[second], f"{what} stands twice, first in line {self.lines[first]}"
+            )
+
+    def frames(self) -> IntArray:
+        frames = self.values[:, 0]
+        self.demand(
+            (frames >= 1.0) & _whole(frames),
+            lambda row: f"frame is {frames[row]:g}; frames are whole numbers from 1",
+        )
+        return frames.astype(np.int64)
+
+    def ids(self) -> IntArray:
+        ids = self.values[:, 1]
+        self.demand(_whole(ids), lambda row: f"id is {ids[row]:g}; it must be a whole number")
+        return ids.astype(np.int64)
+
+    def boxes_ltwh(self) -> FloatArray:
+        boxes = np.ascontiguousarray(self.values[:, 2:6])
+        self.demand(
+            np.all(np.abs(boxes) <= _LARGEST_PX, axis=1),  # False for NaN
+            lambda row: f"box is {_text(boxes[row])}; left, top, width and height must be finite",
+        )
+        # Stricter than a positive size: the far edge must differ from the near one after rounding, too.
+        self.demand(
+            np.all(boxes[:, :2] + boxes[:, 2:] > boxes[:, :2], axis=1),
+            lambda row: f"box is {_text(boxes[row])}; width and height must be positive",
+        )
+        return boxes
+
+    def finite(self, column: int, noun: str) -> FloatArray:
+        values = np.ascontiguousarray(self.values[:, column])
+        self.demand(np.isfinite(values), lambda row: f"{noun} is {values[row]:g}; it must be finite")
+        return values
+
+    def classes(self, otherwise: int) -> IntArray:
+        """Return the eighth column if it holds classes (see the top of this file), else ``otherwise``."""
+        rows, columns = self.values.shape
+        column = self.values[:, 7] if columns > 7 else np.full(rows, -1.0)
+        whole = _whole(column)
+        if (column == -1.0).all() or (columns >= _WORLD_COLUMNS and not whole.all()):
+            return np.full(rows, otherwise, np.int64)
+        self.demand(
+            whole & (column >= 0.0),
+            lambda row: f"class is {column[row]:g}; classes are whole numbers from 0, or -1 in all rows",
+        )
+        return column.astype(np.int64)
+
+
+def _whole(values: FloatArray) -> NDArray[np.bool_]:
+    whole: NDArray[np.bool_] = (np.abs(values) < _LARGEST_WHOLE) & (values == np.round(values))
+    return whole
+
+
+def _text(values: FloatArray) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _read_text(path: Path | str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise FormatError(path, None, "is not a text file") from None
+    except OSError as error:
+        raise FormatError(path, None, f"cannot be read: {error.strerror}") from None
+
+
+def _read_table(
+    path: Path | str,
+    columns: int,
+    meaning: str = "frame,id,left,top,width,height,score",
+    *,
+    blanks: bool = False,
+    exactly: bool = False,
+) -> _Table:
+    """Read a rectangle of at least (or exactly) so many columns of numbers."""
+    text = _read_text(path)
+    rows = (text.replace(",", " ") if blanks else text).split("\n")
+    delimiter = None if blanks else ","
+    lines = [number for number, row in enumerate(rows, 1) if row and not row.isspace()]
+    if len(lines) < len(rows):
+        rows = [rows[number - 1] for number in lines]
+    if not rows:
+        return _Table(Path(path), lines, np.empty((0, columns)))
+    try:
+        values = np.loadtxt(rows, delimiter=delimiter, comments=None, ndmin=2)
+    except ValueError as error:
+        raise _fault(path, lines, rows, delimiter) or FormatError(path, None, str(error)) from None
+    found = values.shape[1]
+    if found < columns or (exactly and found > columns):
+        wanted = f"{columns}" if exactly else f"at least {columns}"
+        raise FormatError(path, lines[0], f"has {found} columns; it must have {wanted}: {meaning}")
+    return _Table(Path(path), lines, values)
+
+
+def _fault(path: Path | str, lines: list[int], rows: list[str], delimiter: str | None) -> FormatError | None:
+    """Find the first row that does not fit into a rectangle of numbers."""
+    width = len(rows[0].split(delimiter))
+    for line, row in zip(lines, rows, strict=True):
+        fields = row.split(delimiter)
+        for column, field in enumerate(fields, 1):
+            if not _is_number(field):
+                return FormatError(
+                    path, line, f"column {column} is {reprlib.repr(field.strip())}; it must be a number"
+                )
+        if len(fields) != width:
+            return FormatError(path, line, f"has {len(fields)} columns; line {lines[0]} has {width}")
+    return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text  # a grouping of digits in Python, not in data
