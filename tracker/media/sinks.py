@@ -1,0 +1,237 @@
+"""Where results go: the overlay video and the track file.
+
+Both are written under a temporary name in the folder of the final file: what bears the final name is always
+whole. The steps that end a sink can be taken apart, so that the files of one run appear together or not at all::
+
+    sink.finish()     # close the temporary file; it is complete and playable, still under its temporary name
+    sink.publish()    # give it its final name, replacing an earlier file (finishes first where needed)
+    sink.discard()    # or: remove it
+
+As a context manager a sink publishes when its block ends and discards when an exception leaves it, Ctrl-C
+included; one that was published or discarded inside the block is left alone. To keep several files in step, or
+to keep what was written before an interruption, finish and publish explicitly inside the block.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+
+from tracker.errors import OutputError
+from tracker.formats.motchallenge import format_rows
+from tracker.structures import Image, Tracks
+
+_TICKS_PER_S = 90_000
+_BT709 = 1  # AVCOL_SPC_BT709, AVCOL_PRI_BT709, AVCOL_TRC_BT709 and SWS_CS_ITU709 alike
+_LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
+_ACCURATE_BILINEAR = 0x40002  # SWS_BILINEAR | SWS_ACCURATE_RND; without the latter all colours lose 2 levels
+
+
+class PendingFile(ABC):
+    """A file being written under a temporary name; see the module for its life.
+
+    Parameters
+    ----------
+    path
+        The final name; its folder must exist.
+
+    Raises
+    ------
+    OutputError
+        From every method, when the folder or the file cannot be written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        self._open = True
+        self._pending = True
+        with _output_errors(self.path):
+            self._partial.write_bytes(b"")
+
+    def finish(self) -> None:
+        """Complete and close the temporary file; nothing can be written afterwards."""
+        if self._open:
+            self._open = False
+            with _output_errors(self.path):
+                self._close()
+
+    def publish(self) -> None:
+        """Finish, and give the file its final name; an earlier file of that name is replaced."""
+        self.finish()
+        if self._pending:
+            with _output_errors(self.path):
+                self._partial.replace(self.path)
+            self._pending = False
+
+    def discard(self) -> None:
+        """Remove the temporary file; a published file stays."""
+        if self._open:
+            self._open = False
+            with suppress(OSError, av.FFmpegError):
+                self._close()
+        if self._pending:
+            self._pending = False
+            with _output_errors(self.path):
+                self._partial.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None and self._pending:
+                self.publish()
+        finally:
+            self.discard()
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Write what is held back and close the temporary file, even when that fails."""
+
+
+class OverlayVideo(PendingFile):
+    """An H.264 video that browsers and players accept: yuv420p, BT.709, index in front of the pictures.
+
+    Parameters
+    ----------
+    path
+        The final name.
+    width_px, height_px
+        Size of the images to come; odd sizes are made even by repeating the last column or row.
+    frame_rate_hz
+        Average rate, for the encoder's rate control; the time stamps are those of the frames.
+    crf
+        Quality: 0 lossless, 23 usual, 51 worst.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written or the encoder refuses the size.
+    """
+
+    def __init__(
+        self, path: str | Path, width_px: int, height_px: int, frame_rate_hz: float, crf: int
+    ) -> None:
+        super().__init__(path)
+        self._size_px = (width_px, height_px)
+        self._start_s: float | None = None
+        self._ticks = -1
+        try:
+            with _output_errors(self.path):
+                self._container = av.open(
+                    str(self._partial), "w", format="mp4", options={"movflags": "+faststart"}
+                )
+                self._stream = self._container.add_stream(
+                    "libx264",
+                    rate=Fraction(frame_rate_hz).limit_denominator(1001),
+                    options={"preset": "veryfast", "crf": str(crf)},
+                )
+        except BaseException:
+            self._partial.unlink(missing_ok=True)
+            raise
+        self._stream.width = width_px + width_px % 2
+        self._stream.height = height_px + height_px % 2
+        self._stream.pix_fmt = "yuv420p"
+        context = self._stream.codec_context
+        context.time_base = Fraction(1, _TICKS_PER_S)
+        context.thread_type = "AUTO"  # slices alone, PyAV's choice, cost x264 size and speed
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _LIMITED_RANGE
+
+    def write(self, image: Image, time_s: float) -> None:
+        """Append an image; the first one's time becomes 0.
+
+        Parameters
+        ----------
+        image
+            (height, width, 3) uint8, blue-green-red.
+        time_s
+            Time of the frame; times that do not increase by 1/90000 s are made to.
+
+        Raises
+        ------
+        ValueError
+            When the image has not the size announced.
+        OutputError
+            When the file cannot be written.
+        """
+        height_px, width_px = image.shape[:2]
+        if (width_px, height_px) != self._size_px:
+            raise ValueError(f"image is {width_px}x{height_px} px; the video is {self._size_px} px")
+        if self._start_s is None:
+            self._start_s = time_s
+        self._ticks = max(round((time_s - self._start_s) * _TICKS_PER_S), self._ticks + 1)
+        if width_px % 2 or height_px % 2:
+            image = np.pad(image, ((0, height_px % 2), (0, width_px % 2), (0, 0)), mode="edge")
+        picture = VideoFrame.from_ndarray(image, "bgr24").reformat(
+            format="yuv420p",
+            dst_colorspace=_BT709,
+            dst_color_range=_LIMITED_RANGE,
+            interpolation=_ACCURATE_BILINEAR,
+        )
+        picture.pts = self._ticks
+        picture.time_base = Fraction(1, _TICKS_PER_S)
+        with _output_errors(self.path):
+            self._container.mux(self._stream.encode(picture))
+
+    def _close(self) -> None:
+        try:
+            self._container.mux(self._stream.encode())
+        finally:
+            self._container.close()
+
+
+class TrackFile(PendingFile):
+    """A MOTChallenge result file, row by row in the order of the frames.
+
+    Parameters
+    ----------
+    path
+        The final name.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        with _output_errors(self.path):
+            self._file = self._partial.open("w", encoding="utf-8", newline="\n")
+
+    def write(self, frame_index: int, tracks: Tracks) -> None:
+        """Append the rows of one frame.
+
+        Raises
+        ------
+        OutputError
+            When the file cannot be written.
+        """
+        with _output_errors(self.path):
+            self._file.write(format_rows(frame_index, tracks))
+
+    def _close(self) -> None:
+        self._file.close()
+
+
+@contextmanager
+def _output_errors(path: Path) -> Iterator[None]:
+    """Turn what the system and libav raise into one line that names the final file."""
+    try:
+        yield
+    except (OSError, av.FFmpegError) as error:
+        raise OutputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
