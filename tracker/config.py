@@ -57,6 +57,78 @@ class OverlayConfig(_Section):
     crf: int = Field(23, ge=0, le=51, description="H.264 quality: 0 lossless, 23 usual, 51 worst")
 
 
+class MotionConfig(_Section):
+    """How objects move. Lengths in units of the object's own scale g = sqrt(width x height).
+
+    The state is kept per 1/25 s; tau is the elapsed time in that unit.
+    """
+
+    anchor: Share = Field(1.0, description="height of the point that is tracked: 1 the bottom edge, 0.5 the centre")
+    measurement_noise: PerCoordinate = Field(
+        (0.14, 0.07, 0.08, 0.015), description="standard deviation of a detected box"
+    )
+    process_noise: PerCoordinate = Field(
+        (0.02, 0.004, 0.005, 0.003), description="standard deviation of the acceleration, per (1/25 s)^2"
+    )
+    process_time_exponent: PerCoordinate = Field(
+        (1.0, 1.0, 0.5, 0.5), description="process noise of a step of tau grows by tau to this power"
+    )
+    initial_velocity: Positive = Field(0.1, description="standard deviation of a newborn's velocity, per 1/25 s")
+    coasting_position_noise: Positive = Field(0.7, description="factor on position process noise while coasting")
+    coasting_size_noise: Positive = Field(2.0, description="factor on size process noise while coasting")
+    coasting_damping: Share = Field(0.95, description="position velocity kept per missed frame")
+    size_damping: Share = Field(0.5, description="size velocity kept per 1/25 s where no approach is evident")
+
+
+class AssociationConfig(_Section):
+    """What makes a detection an object's own."""
+
+    rounds: int = Field(2, ge=1, le=5, description="EM rounds per frame")
+    degrees_of_freedom: PerCoordinate = Field(
+        (2.0, 2.0, 1.0, 1.0), description="of the Student-t innovation in each coordinate"
+    )
+    coordinate_weight: PerCoordinate = Field((1.0, 1.0, 1.0, 0.55), description="exponent on each coordinate's density")
+    clutter_density: Positive = Field(0.2, description="false detections per unit of the box space in units of g")
+    gate_iou: NotNegative = Field(0.01, description="least overlap with the predicted box")
+    gate_distance: Positive = Field(300.0, description="greatest squared Mahalanobis distance")
+    score_floor: Share = Field(0.2, description="detections below this score are dropped")
+    score_neutral: Probability = Field(0.7, description="score that speaks neither for nor against an object")
+    score_weight: NotNegative = Field(1.0, description="exponent on the score's likelihood ratio")
+    detection_probability: Probability = Field(0.7, description="of an object in plain view")
+    hiding: Share = Field(0.9, description="share of the detection probability lost when wholly covered")
+    detection_decay: Share = Field(0.98, description="detection probability kept per 1/25 s without a detection")
+    direction: NotNegative = Field(0.5, description="weight of the consistency of direction, in nats")
+    claim: Probability = Field(0.1, description="least responsibility of a claimed detection")
+
+
+class RefinementConfig(_Section):
+    """What the second round of EM learns from the other objects of the frame."""
+
+    motion_field: bool = Field(True, description="objects share the motion that the image has in common")
+    refined_hiding: bool = Field(True, description="who hides whom is judged at this frame's positions")
+    frame_scale: bool = Field(True, description="a frame in which all innovations are large widens all of them")
+
+
+class AdaptationConfig(_Section):
+    """How noise is learned while tracking, from confident matches only."""
+
+    measurement_rate: NotNegative = Field(0.02, description="step of the scene's measurement noise")
+    process_rate: NotNegative = Field(0.1, description="step of the scene's process noise")
+    correlation: Share = Field(0.3, description="share of the lag-1 correlation in the position's process noise")
+    object_rate: NotNegative = Field(0.05, description="step of an object's own process noise")
+    inflation: bool = Field(True, description="an outlying innovation widens prior and measurement")
+
+
+class LifecycleConfig(_Section):
+    """Birth, confirmation, death."""
+
+    confirmation_hits: int = Field(2, ge=1, description="detections that confirm a tentative object")
+    max_misses_frames: int = Field(30, ge=0, description="misses in a row that a confirmed object survives")
+    birth_score: Probability = Field(0.7, description="birth threshold before anything is learned")
+    learn_birth_score: bool = Field(True, description="learn the birth threshold from the detections")
+    veto_iou: Share = Field(0.5, description="no birth where a claimed detection overlaps more than this")
+
+
 class TrackingConfig(_Section):
     """The mixture through time."""
 
@@ -65,6 +137,11 @@ class TrackingConfig(_Section):
         "none", description="boxes reported: none, the claimed detection's; online, the filtered mean's"
     )
     class_agnostic: bool = Field(False, description="let an object claim detections of other classes")
+    motion: MotionConfig = MotionConfig()
+    association: AssociationConfig = AssociationConfig()
+    refinement: RefinementConfig = RefinementConfig()
+    adaptation: AdaptationConfig = AdaptationConfig()
+    lifecycle: LifecycleConfig = LifecycleConfig()
 
 
 class Config(_Section):
@@ -81,7 +158,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[object, int] = {}
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             line = key_node.start_mark.line + 1
             if key in seen:
                 raise ConfigurationError(
@@ -165,13 +242,13 @@ def _parse(text: str, name: str) -> Any:
     loader = _UniqueKeyLoader(text)
     loader.name = name
     try:
-        return loader.get_single_data()  # type: ignore[no-untyped-call]
+        return loader.get_single_data()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}" if mark else name
         raise ConfigurationError(f"{where}: not YAML: {getattr(error, 'problem', error)}") from None
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
 
 
 def _override(tree: dict[str, Any], override: str) -> None:
@@ -195,7 +272,9 @@ def _explain(error: ValidationError) -> str:
         known = list(_keys(Config))
         last = key.rpartition(".")[2]
         near = difflib.get_close_matches(key, known, 1, 0.6) or [
-            k for k in known if k.rpartition(".")[2] in difflib.get_close_matches(last, [last, *_lasts(known)], 2, 0.6)[1:]
+            k
+            for k in known
+            if k.rpartition(".")[2] in difflib.get_close_matches(last, [last, *_lasts(known)], 2, 0.6)[1:]
         ]
         return f"unknown key {key}" + (f"; did you mean {near[0]}?" if near else "")
     text = f"{key} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"

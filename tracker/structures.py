@@ -31,7 +31,7 @@ def _read_only(values: ArrayLike, dtype: type, shape: tuple[int | None, ...], na
 
     A view is taken where nothing has to be converted, so that no caller's array becomes read-only.
     """
-    array = np.ascontiguousarray(values, dtype=dtype)
+    array: NDArray[Any] = np.ascontiguousarray(values, dtype=dtype)
     if array.size == 0 and len(shape) == 2 and array.ndim == 1:
         array = array.reshape(0, shape[1] or 0)
     if array.ndim != len(shape) or any(

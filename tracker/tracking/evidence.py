@@ -1,0 +1,350 @@
+"""The E-step of box mode: how well each detection fits each object, and who is hidden from view.
+
+The log odds that object k claims detection j, against neither, are
+
+    logit(P_D,k) - log clutter + log L_kj + logit(score_j) - logit(neutral score) + direction_kj,
+
+with L the product of four Student-t densities of the innovation: tight noise with heavy tails lets one setting
+follow calm streets and dancers. The second round repeats this with what the *other* objects of the frame
+learned in the first (cavity densities, so that no detection is counted twice): the motion that the image has in
+common, who is hidden at this frame's positions, and whether the whole frame jumped.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from tracker.structures import FloatArray, IntArray
+from tracker.tracking.gating import box_area, overlapping_pairs
+from tracker.tracking.motion import mean_to_box, measurement_variance
+from tracker.tracking.state import RECENT_CENTRES, Record, Records
+
+LOG_2PI = math.log(2.0 * math.pi)
+LOG_ODDS_LIMIT = 50.0
+TEACHER = 0.7
+"""Responsibility from which an object of round 1 teaches the others in round 2."""
+TEACHER_HITS = 3
+TEACHER_SCORE = 0.5
+
+
+@njit(cache=True, error_model="numpy")
+def _logit(probability: float) -> float:
+    return math.log(probability / (1.0 - probability))
+
+
+@njit(cache=True, error_model="numpy")
+def cover_from_last_frame(predicted: Records, boxes: FloatArray) -> FloatArray:
+    """Return (K,) the largest share of each predicted box that one nearer object, seen last frame, covers.
+
+    Nearer is whose bottom edge lies lower in the image.
+    """
+    row_start, column, area = overlapping_pairs(boxes, boxes)
+    cover = np.zeros(len(boxes))
+    for k in range(len(boxes)):
+        own = box_area(boxes[k])
+        for e in range(row_start[k], row_start[k + 1]):
+            other = column[e]
+            if predicted[other].misses == 0 and boxes[other, 3] > boxes[k, 3]:
+                cover[k] = max(cover[k], area[e] / own)
+    return cover
+
+
+@njit(cache=True, error_model="numpy")
+def cover_refined(
+    predicted: Records,
+    scene: Records,
+    measured: FloatArray,
+    graph: tuple[IntArray, IntArray, FloatArray],
+    p: Record,
+) -> FloatArray:
+    """Return (K,) the cover at this frame's positions, by objects that round 1 found in this frame.
+
+    Each box moves to the posterior mean of its centre, bottom and size given its share of the detections;
+    which of two objects is nearer is soft in the height between their bottom edges.
+    """
+    row_start, column, beta = graph
+    boxes = np.empty((len(predicted), 4))
+    present = np.zeros(len(predicted), np.bool_)
+    mean = np.empty(4)
+    for k in range(len(predicted)):
+        c = predicted[k]
+        total = 0.0
+        for e in range(row_start[k], row_start[k + 1]):
+            total += beta[e]
+        present[k] = total > 0.5
+        for i in range(4):
+            innovation = 0.0
+            for e in range(row_start[k], row_start[k + 1]):
+                innovation += beta[e] * (measured[column[e], i] - c.mean[i])
+            gain = c.p00[i] / (c.p00[i] + measurement_variance(i, c.scale, scene, p))
+            mean[i] = c.mean[i] + gain * innovation
+        mean_to_box(mean, p.anchor, boxes[k])
+    pair_start, other, area = overlapping_pairs(boxes, boxes)
+    cover = np.zeros(len(boxes))
+    for k in range(len(boxes)):
+        own = box_area(boxes[k])
+        for e in range(pair_start[k], pair_start[k + 1]):
+            o = other[e]
+            if o != k and present[o]:
+                nearer = 1.0 / (1.0 + math.exp(-(boxes[o, 3] - boxes[k, 3]) / (0.02 * predicted[k].scale)))
+                cover[k] = max(cover[k], nearer * area[e] / own)
+    return cover
+
+
+@njit(cache=True, error_model="numpy")
+def detection_probability(predicted: Records, cover: FloatArray, p: Record) -> FloatArray:
+    """Return (K,) P_D: less for who should be hidden, less for who was not seen for a while."""
+    probability = np.empty(len(predicted))
+    for k in range(len(predicted)):
+        value = p.detection_probability * (1.0 - p.hiding * min(cover[k], 0.95))
+        value *= p.detection_decay ** predicted[k].missed_tau
+        probability[k] = min(max(value, 0.02), 0.98)
+    return probability
+
+
+@njit(cache=True, error_model="numpy")
+def pair_log_odds(
+    predicted: Records,
+    scene: Records,
+    visible: FloatArray,
+    shift: FloatArray,
+    widening: FloatArray,
+    boxes_xyxy: FloatArray,
+    measured: FloatArray,
+    scores: FloatArray,
+    labels: IntArray,
+    p: Record,
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Return the gated pairs and their log odds: row_start (K + 1,), column (E,), log odds (E,).
+
+    Parameters
+    ----------
+    visible
+        (K,) detection probability.
+    shift
+        (K, 2) what to add to each object's predicted position, px.
+    widening
+        (K, 2) factors on the innovation variance of position and size.
+    """
+    rows = len(predicted)
+    boxes = np.empty((rows, 4))
+    for k in range(rows):
+        mean_to_box(predicted[k].mean, p.anchor, boxes[k])
+        boxes[k, 0] += shift[k, 0]
+        boxes[k, 2] += shift[k, 0]
+        boxes[k, 1] += shift[k, 1]
+        boxes[k, 3] += shift[k, 1]
+    near_start, near, area = overlapping_pairs(boxes, boxes_xyxy)
+    row_start = np.empty(rows + 1, np.int64)
+    log_odds = np.empty(len(near))
+    count = 0
+    S = np.empty(4)
+    neutral = _logit(p.score_neutral)
+    for k in range(rows):
+        c = predicted[k]
+        row_start[k] = count
+        if near_start[k] == near_start[k + 1]:
+            continue
+        own = box_area(boxes[k])
+        base = _logit(visible[k]) - math.log(p.clutter_density) - 2.0 * LOG_2PI
+        for i in range(4):
+            S[i] = (c.p00[i] + measurement_variance(i, c.scale, scene, p)) * widening[k, i // 2]
+            base -= 0.5 * p.coordinate_weight[i] * math.log(S[i] / (c.scale * c.scale))
+        for e in range(near_start[k], near_start[k + 1]):
+            j = near[e]
+            if labels[j] != c.label and not p.class_agnostic:
+                continue
+            if area[e] < p.gate_iou * (own + box_area(boxes_xyxy[j]) - area[e]):
+                continue
+            distance = 0.0
+            value = base
+            for i in range(4):
+                innovation = measured[j, i] - c.mean[i]
+                if i < 2:
+                    innovation -= shift[k, i]
+                q = innovation * innovation / S[i]
+                distance += q
+                nu = p.degrees_of_freedom[i]
+                value -= p.coordinate_weight[i] * (nu + 1.0) / 2.0 * math.log1p(q / nu)
+            if distance > p.gate_distance:
+                continue
+            value += p.score_weight * (_logit(min(max(scores[j], 0.01), 0.99)) - neutral)
+            value += direction_evidence(c, boxes_xyxy[j], shift[k], p.direction)
+            near[count] = j
+            log_odds[count] = min(max(value, -LOG_ODDS_LIMIT), LOG_ODDS_LIMIT)
+            count += 1
+    row_start[rows] = count
+    return row_start, near[:count], log_odds[:count]
+
+
+@njit(cache=True, error_model="numpy")
+def direction_evidence(c: Record, box: FloatArray, shift: FloatArray, weight: float) -> float:
+    """Return the nats by which a detection ahead of the object's recent path is preferred.
+
+    The path is u, from the oldest to the newest of the last four observed centres, the candidate d, from the
+    newest; displacements small against the object count in proportion.
+    """
+    if c.centre_count < 2 or weight == 0.0:
+        return 0.0
+    last = RECENT_CENTRES - 1
+    oldest = RECENT_CENTRES - c.centre_count
+    ux = c.centres[last, 0] - c.centres[oldest, 0]
+    uy = c.centres[last, 1] - c.centres[oldest, 1]
+    dx = (box[0] + box[2]) / 2.0 - c.centres[last, 0] - shift[0]
+    dy = (box[1] + box[3]) / 2.0 - c.centres[last, 1] - shift[1]
+    u, d = math.hypot(ux, uy), math.hypot(dx, dy)
+    if u == 0.0 or d == 0.0:
+        return 0.0
+    least = 0.1 * c.scale
+    return weight * min(u / least, 1.0) * min(d / least, 1.0) * (ux * dx + uy * dy) / (u * d)
+
+
+@njit(cache=True, error_model="numpy")
+def refine(
+    predicted: Records,
+    scene: Records,
+    measured: FloatArray,
+    scores: FloatArray,
+    graph: tuple[IntArray, IntArray, FloatArray],
+    p: Record,
+) -> tuple[FloatArray, FloatArray]:
+    """Return what each object learns from the others of its frame: shift (K, 2) in px, widening (K, 2).
+
+    The teachers are the confident pairs of round 1. Their innovations e, weighted robustly, form a *motion
+    field* d that is mostly local and a little global, shrunk to zero by a prior. Whether the image moves as a
+    whole is judged per axis by the likelihood ratio of e - d against e, on top of a prior that is learned over
+    the frames; on a still camera the answer stays no. The *frame scale* widens everything when innovations are
+    large all over the frame.
+    """
+    row_start, column, beta = graph
+    rows = len(predicted)
+    shift = np.zeros((rows, 2))
+    widening = np.ones((rows, 2))
+    teacher = np.empty(rows, np.int64)
+    pair = np.empty(rows, np.int64)
+    scale_teacher = np.empty(rows, np.int64)
+    scale_pair = np.empty(rows, np.int64)
+    n, n_scale = 0, 0
+    for k in range(rows):
+        c = predicted[k]
+        if c.hits < TEACHER_HITS:
+            continue
+        for e in range(row_start[k], row_start[k + 1]):
+            if beta[e] > TEACHER:
+                scale_teacher[n_scale], scale_pair[n_scale] = k, e
+                n_scale += 1
+                if c.misses == 0 and scores[column[e]] > TEACHER_SCORE:
+                    teacher[n], pair[n] = k, e
+                    n += 1
+    if p.motion_field and n >= 4:
+        for i in range(2):
+            field, active = _motion_field(predicted, scene, measured, column, teacher[:n], pair[:n], i, p)
+            prior = scene[0].shift_prior[i]
+            probability = prior * active / (1.0 - prior + prior * active)
+            scene[0].shift_prior[i] = min(max(0.98 * prior + 0.02 * probability, 0.01), 0.9)
+            for k in range(rows):
+                shift[k, i] = probability * field[k]
+    if p.frame_scale:
+        _frame_scale(
+            predicted,
+            scene,
+            measured,
+            column,
+            scale_teacher[:n_scale],
+            scale_pair[:n_scale],
+            shift,
+            widening,
+            p,
+        )
+    return shift, widening
+
+
+@njit(cache=True, error_model="numpy")
+def _motion_field(
+    predicted: Records,
+    scene: Records,
+    measured: FloatArray,
+    column: IntArray,
+    teacher: IntArray,
+    pair: IntArray,
+    i: int,
+    p: Record,
+) -> tuple[FloatArray, float]:
+    """Return (K,) the others' common innovation at each object along axis ``i``, and its likelihood ratio."""
+    rows, n = len(predicted), len(teacher)
+    S = np.empty(rows)
+    for k in range(rows):
+        S[k] = predicted[k].p00[i] + measurement_variance(i, predicted[k].scale, scene, p)
+    e = np.empty(n)
+    for t in range(n):
+        e[t] = measured[column[pair[t]], i] - predicted[teacher[t]].mean[i]
+    common = float(np.median(e))
+    weight = np.empty(n)
+    for _ in range(5):
+        top, bottom = 0.0, 0.0
+        for t in range(n):
+            variance = S[teacher[t]]
+            q = (e[t] - common) ** 2 / variance
+            weight[t] = 4.0 / (3.0 + q) / variance
+            top += weight[t] * e[t]
+            bottom += weight[t]
+        common = top / bottom
+
+    field = np.empty(rows)
+    for k in range(rows):
+        c = predicted[k]
+        x, y = c.mean[0], c.mean[1] - (p.anchor - 0.5) * c.mean[3]
+        top, bottom = 0.0, 1.0 / S[k]
+        for t in range(n):
+            if teacher[t] == k:
+                continue
+            o = predicted[teacher[t]]
+            dx, dy = o.mean[0] - x, o.mean[1] - (p.anchor - 0.5) * o.mean[3] - y
+            reach = 3.0 * (c.scale + o.scale)
+            near = math.exp(-(dx * dx + dy * dy) / (2.0 * reach * reach)) + 0.1
+            top += weight[t] * near * e[t]
+            bottom += weight[t] * near
+        field[k] = top / bottom
+    evidence = 0.0
+    for t in range(n):
+        variance = 3.0 * S[teacher[t]]
+        rest = e[t] - field[teacher[t]]
+        evidence -= 2.0 * (math.log1p(rest * rest / variance) - math.log1p(e[t] * e[t] / variance))
+    return field, math.exp(min(max(evidence, -30.0), 30.0))
+
+
+@njit(cache=True, error_model="numpy")
+def _frame_scale(
+    predicted: Records,
+    scene: Records,
+    measured: FloatArray,
+    column: IntArray,
+    teacher: IntArray,
+    pair: IntArray,
+    shift: FloatArray,
+    widening: FloatArray,
+    p: Record,
+) -> None:
+    """Write the factor on each object's innovation variance that the other objects' innovations speak for."""
+    for group in range(2):
+        latent = np.empty(len(teacher))
+        total = 0.0
+        for t in range(len(teacher)):
+            c = predicted[teacher[t]]
+            latent[t] = 0.0
+            for i in range(2 * group, 2 * group + 2):
+                e = measured[column[pair[t]], i] - c.mean[i]
+                if group == 0:
+                    e -= shift[teacher[t], i]
+                q = e * e / (c.p00[i] + measurement_variance(i, c.scale, scene, p))
+                latent[t] += 3.0 * q / (2.0 + q) / 2.0
+            total += latent[t]
+        n = len(teacher)
+        for k in range(len(predicted)):
+            widening[k, group] = min(max(((total + 20.0) / (n + 20.0)) ** 0.7, 1.0), 4.0)
+        for t in range(n):
+            others = ((total - latent[t] + 20.0) / (n - 1 + 20.0)) ** 0.7
+            widening[teacher[t], group] = min(max(others, 1.0), 4.0)

@@ -1,0 +1,280 @@
+"""Prediction, measurement update, and the noise that both learn while tracking.
+
+Each coordinate (centre x, anchored y, width, height) carries position and velocity with its own 2x2 covariance:
+a constant-velocity model with diagonal noise never mixes coordinates, so four small blocks are exact. All noise
+is in units of the object's scale g, so that near and far objects share one set of numbers.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from tracker.structures import FloatArray, IntArray
+from tracker.tracking.state import Record, Records
+
+TAU_PER_S = 25.0
+"""The state's unit of time is 1/25 s."""
+CONFIDENT = 0.8
+"""Responsibility from which a match may teach the noise."""
+CONFIDENT_HITS = 5
+CONFIDENT_SCORE = 0.5
+Z_LIMIT = 3.0
+
+
+@njit(cache=True, error_model="numpy")
+def predict(components: Records, scene: Records, affine: FloatArray, tau: float, p: Record) -> Records:
+    """Move every component by the elapsed time and widen it: the warm start and the prior of this frame.
+
+    ::
+
+        v <- damped v,   m <- m + tau v
+        P <- F P F' + Q,   F = [[1, tau], [0, 1]],   Q = s^2 [[1/4, 1/(2 tau)], [1/(2 tau), 1/tau^2]]
+
+    Q is that of white-noise acceleration over one step with s = q g tau^e; the exponent e states how the noise
+    of a step grows with its length. Damping touches the mean only.
+
+    Parameters
+    ----------
+    components, scene
+        See :mod:`tracker.tracking.state`.
+    affine
+        (2, 3) map from the previous frame's pixels to this one's.
+    tau
+        Elapsed time in 1/25 s.
+    p
+        See :func:`tracker.tracking.state.parameters`.
+    """
+    predicted = components.copy()
+    determinant = abs(affine[0, 0] * affine[1, 1] - affine[0, 1] * affine[1, 0])
+    moving = not (
+        affine[0, 0] == 1.0
+        and affine[1, 1] == 1.0
+        and affine[0, 1] == 0.0
+        and affine[1, 0] == 0.0
+        and affine[0, 2] == 0.0
+        and affine[1, 2] == 0.0
+    )
+    for k in range(len(predicted)):
+        c = predicted[k]
+        if moving:
+            warp(c, affine, determinant, p.anchor)
+        coasting = c.misses > 0
+        keep = p.coasting_damping if coasting else 1.0
+        c.velocity[0] *= keep
+        c.velocity[1] *= keep
+        keep = 0.0 if coasting else size_velocity_kept(c, p.size_damping**tau)
+        c.velocity[2] *= keep
+        c.velocity[3] *= keep
+        for i in range(4):
+            c.mean[i] += tau * c.velocity[i]
+        c.scale = math.sqrt(max(c.mean[2], 1.0) * max(c.mean[3], 1.0))
+        for i in range(4):
+            s = p.process_noise[i] * c.scale * tau ** p.process_time_exponent[i]
+            if i < 2:
+                s *= scene[0].process_position * math.exp(c.log_noise_factor)
+                if coasting:
+                    s *= p.coasting_position_noise
+            else:
+                s *= scene[0].process_size
+                if coasting:
+                    s *= p.coasting_size_noise
+            c.p00[i] += tau * (2.0 * c.p01[i] + tau * c.p11[i]) + s * s / 4.0
+            c.p01[i] += tau * c.p11[i] + s * s / (2.0 * tau)
+            c.p11[i] += s * s / (tau * tau)
+        c.age_frames += 1
+    return predicted
+
+
+@njit(cache=True, error_model="numpy")
+def warp(c: Record, affine: FloatArray, determinant: float, anchor: float) -> None:
+    """Carry one component by the camera's motion: box centre and velocity by the map, sizes by its scale.
+
+    Rotation would mix the coordinates of the covariance; it is small between frames and left out there.
+    """
+    grow = math.sqrt(determinant)
+    x, y = c.mean[0], c.mean[1] - (anchor - 0.5) * c.mean[3]
+    c.mean[2] *= grow
+    c.mean[3] *= grow
+    c.mean[0] = affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]
+    c.mean[1] = affine[1, 0] * x + affine[1, 1] * y + affine[1, 2] + (anchor - 0.5) * c.mean[3]
+    x, y = c.velocity[0], c.velocity[1]
+    c.velocity[0] = affine[0, 0] * x + affine[0, 1] * y
+    c.velocity[1] = affine[1, 0] * x + affine[1, 1] * y
+    c.velocity[2] *= grow
+    c.velocity[3] *= grow
+    for i in range(4):
+        c.p00[i] *= determinant
+        c.p01[i] *= determinant
+        c.p11[i] *= determinant
+    for n in range(len(c.centres)):
+        x, y = c.centres[n, 0], c.centres[n, 1]
+        c.centres[n, 0] = affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]
+        c.centres[n, 1] = affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]
+
+
+@njit(cache=True, error_model="numpy")
+def size_velocity_kept(c: Record, damping: float) -> float:
+    """Return the factor on the size velocity: kept where width and height grow together, else damped.
+
+    An approaching object grows in both at the same rate; arms and box noise do not. The evidence is the common
+    relative growth against its variance.
+    """
+    w, h = max(c.mean[2], 1.0), max(c.mean[3], 1.0)
+    common = max(0.0, c.velocity[2] * c.velocity[3] / (w * h))
+    spread = (c.p11[2] / (w * w) + c.p11[3] / (h * h)) / 2.0
+    evident = common / (common + spread)
+    return damping + (1.0 - damping) * evident
+
+
+@njit(cache=True, error_model="numpy")
+def measurement_variance(i: int, scale: float, scene: Records, p: Record) -> float:
+    """Return R of coordinate ``i`` in px^2."""
+    factor = scene[0].measurement_position if i < 2 else scene[0].measurement_size
+    r = p.measurement_noise[i] * scale * factor
+    return r * r
+
+
+@njit(cache=True, error_model="numpy")
+def update(c: Record, scene: Records, innovation: FloatArray, claimed: FloatArray, p: Record) -> None:
+    """Move one component to its share of the detections: the MAP M-step with the prediction as prior.
+
+    With a Gaussian prior this is Kalman's update with the responsibility-weighted innovation,
+
+        S = P00 + R,   m <- m + P00/S e,   v <- v + P01/S e,   P <- P - [P00, P01]' [P00, P01] / S.
+
+    The innovations are Student's t: an outlying one first widens the prior by 1 + .2 (f - 1) and the measurement
+    by 1 + .8 (f - 1), f = (nu + e^2/S) / (nu + 1) clipped to [1, 5] being the scale at which it is ordinary.
+
+    Parameters
+    ----------
+    c
+        The component, changed in place.
+    innovation
+        (4,) sum over detections of responsibility times (detection - mean).
+    claimed
+        (4,) claimed detection - mean.
+    """
+    for i in range(4):
+        prior = 1.0
+        R = measurement_variance(i, c.scale, scene, p)
+        if p.inflation:
+            nu = p.degrees_of_freedom[i]
+            f = (nu + claimed[i] * claimed[i] / (c.p00[i] + R)) / (nu + 1.0)
+            f = min(max(f, 1.0), 5.0)
+            prior = 1.0 + 0.2 * (f - 1.0)
+            R *= 1.0 + 0.8 * (f - 1.0)
+        p00, p01, p11 = prior * c.p00[i], prior * c.p01[i], prior * c.p11[i]
+        S = p00 + R
+        c.mean[i] += p00 / S * innovation[i]
+        c.velocity[i] += p01 / S * innovation[i]
+        c.p00[i] = p00 * R / S
+        c.p01[i] = p01 * R / S
+        c.p11[i] = p11 - p01 * p01 / S
+
+
+@njit(cache=True, error_model="numpy")
+def adapt(
+    predicted: Records,
+    scene: Records,
+    z: FloatArray,
+    confidence: FloatArray,
+    scores: FloatArray,
+    detection: IntArray,
+    p: Record,
+) -> None:
+    """Learn the noise from this frame's confident matches: per object the process, per scene both.
+
+    ``z`` are normalised innovations clipped to 3 and z' those of the same object's previous match. Measurement
+    noise follows their size; process noise follows their lag-1 correlation, which a filter that trusts its
+    motion too much or too little shows: steady walkers have little, dancers and driving much. For sizes the
+    cross term of width and height is used, since approach moves both together and box noise does not.
+
+    Parameters
+    ----------
+    predicted
+        (K,) components before the update; ``log_noise_factor`` is changed in place.
+    scene
+        Changed in place.
+    z
+        (K, 4) clipped normalised innovations, valid where ``detection`` is not -1.
+    confidence
+        (K,) responsibility of the claimed detection.
+    scores
+        (N,) scores of the detections.
+    detection
+        (K,) claimed detection, -1 for none.
+    """
+    n = 0
+    z2_position, z2_size, lag_position, lag_size = 0.0, 0.0, 0.0, 0.0
+    for k in range(len(predicted)):
+        c = predicted[k]
+        j = detection[k]
+        if (
+            j < 0
+            or confidence[k] <= CONFIDENT
+            or c.misses > 0
+            or c.hits < CONFIDENT_HITS
+            or scores[j] <= CONFIDENT_SCORE
+        ):
+            continue
+        n += 1
+        mean_z2 = (z[k, 0] * z[k, 0] + z[k, 1] * z[k, 1]) / 2.0
+        z2_position += mean_z2
+        z2_size += (z[k, 2] * z[k, 2] + z[k, 3] * z[k, 3]) / 2.0
+        lag_position += (z[k, 0] * c.z[0] + z[k, 1] * c.z[1]) / 2.0
+        lag_size += (z[k, 2] * c.z[3] + z[k, 3] * c.z[2]) / 2.0
+        factor = 0.98 * c.log_noise_factor + p.object_rate * (mean_z2 - 1.0)
+        c.log_noise_factor = min(max(factor, -2.0), 2.0)
+    if n == 0:
+        return
+    s = scene[0]
+    share = n / (n + 20.0)
+    z2_position /= n
+    z2_size /= n
+    s.measurement_position = _bounded(s.measurement_position, p.measurement_rate * share * (z2_position - 1.0))
+    s.measurement_size = _bounded(s.measurement_size, p.measurement_rate * share * (z2_size - 1.0))
+    by_size = (1.0 - p.correlation) * (z2_position - 1.0)
+    by_lag = 2.0 * p.correlation * (lag_position / n - 0.5)
+    s.process_position = _bounded(s.process_position, p.process_rate * share * (by_size + by_lag))
+    s.process_size = _bounded(s.process_size, p.process_rate * share * 2.0 * lag_size / n)
+
+
+@njit(cache=True, error_model="numpy")
+def _bounded(factor: float, step: float) -> float:
+    return min(max(factor * math.exp(step), 0.25), 4.0)
+
+
+@njit(cache=True, error_model="numpy")
+def predicted_boxes(predicted: Records, anchor: float) -> FloatArray:
+    """Return (K, 4) left, top, right, bottom of the components, at least 1 px wide and high."""
+    boxes = np.empty((len(predicted), 4))
+    for k in range(len(predicted)):
+        mean_to_box(predicted[k].mean, anchor, boxes[k])
+    return boxes
+
+
+@njit(cache=True, error_model="numpy")
+def mean_to_box(mean: FloatArray, anchor: float, box: FloatArray) -> None:
+    """Write the box of one mean."""
+    w, h = max(mean[2], 1.0), max(mean[3], 1.0)
+    box[0] = mean[0] - w / 2.0
+    box[1] = mean[1] - anchor * h
+    box[2] = box[0] + w
+    box[3] = box[1] + h
+
+
+@njit(cache=True, error_model="numpy")
+def measured_coordinates(boxes_xyxy: FloatArray, anchor: float) -> FloatArray:
+    """Return (N, 4) centre x, anchored y, width, height of detected boxes."""
+    measured = np.empty((len(boxes_xyxy), 4))
+    for j in range(len(boxes_xyxy)):
+        w = boxes_xyxy[j, 2] - boxes_xyxy[j, 0]
+        h = boxes_xyxy[j, 3] - boxes_xyxy[j, 1]
+        measured[j, 0] = boxes_xyxy[j, 0] + w / 2.0
+        measured[j, 1] = boxes_xyxy[j, 1] + anchor * h
+        measured[j, 2] = w
+        measured[j, 3] = h
+    return measured

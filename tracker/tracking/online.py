@@ -1,0 +1,418 @@
+"""The mixture through time, one frame at a time: predict, E-step, M-step, birth, death.
+
+:func:`step` is pure: state and detections go in, the new state and what was learned come out.
+:class:`Tracker` is a thin holder of the state for those who feed frames in a loop.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike
+
+from tracker.config import Config
+from tracker.mixture.exclusive import association_marginals, most_probable_claims
+from tracker.structures import Detections, FloatArray, IntArray, Tracks
+from tracker.tracking.evidence import (
+    cover_from_last_frame,
+    cover_refined,
+    detection_probability,
+    pair_log_odds,
+    refine,
+)
+from tracker.tracking.lifecycle import (
+    COUNT_DECAY,
+    PROVEN_HITS,
+    follow_chains,
+    free_detections,
+    learn_birth_score,
+    newborn,
+    remember_centre,
+    score_bin,
+    survives,
+)
+from tracker.tracking.motion import (
+    TAU_PER_S,
+    Z_LIMIT,
+    adapt,
+    mean_to_box,
+    measured_coordinates,
+    measurement_variance,
+    predict,
+    predicted_boxes,
+    update,
+)
+from tracker.tracking.state import COMPONENT, Records, StepInfo, TrackerState, initial_state, parameters
+
+_STILL = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+
+
+@njit(cache=True, error_model="numpy")
+def _advance(
+    components: Records,
+    scene: Records,
+    chains: Records,
+    boxes_xyxy: FloatArray,
+    scores: FloatArray,
+    labels: IntArray,
+    affine: FloatArray,
+    tau: float,
+    next_id: int,
+    parameter: Records,
+) -> tuple[Records, Records, Records, tuple[IntArray, IntArray, FloatArray], IntArray, FloatArray, float]:
+    """Run one frame; see :func:`step`. Only detections at or above the score floor may come in."""
+    p = parameter[0]
+    scene = scene.copy()
+    n = len(boxes_xyxy)
+    measured = measured_coordinates(boxes_xyxy, p.anchor)
+
+    # Prediction: last frame's mixture, moved and widened, is the prior of this frame.
+    predicted = predict(components, scene, affine, tau, p)
+    rows = len(predicted)
+
+    # E-step. The first round sees the prediction alone, the second what the other objects learned in the first.
+    shift, widening = np.zeros((rows, 2)), np.ones((rows, 2))
+    cover = cover_from_last_frame(predicted, predicted_boxes(predicted, p.anchor))
+    visible = detection_probability(predicted, cover, p)
+    row_start, column, log_odds = pair_log_odds(
+        predicted, scene, visible, shift, widening, boxes_xyxy, measured, scores, labels, p
+    )
+    beta, log_evidence = association_marginals(row_start, column, log_odds, n)
+    for _ in range(1, p.rounds):
+        graph = (row_start, column, beta)
+        shift, widening = refine(predicted, scene, measured, scores, graph, p)
+        if p.refined_hiding:
+            cover = cover_refined(predicted, scene, measured, graph, p)
+            visible = detection_probability(predicted, cover, p)
+        row_start, column, log_odds = pair_log_odds(
+            predicted, scene, visible, shift, widening, boxes_xyxy, measured, scores, labels, p
+        )
+        beta, log_evidence = association_marginals(row_start, column, log_odds, n)
+
+    # Claims: which box shows which object.
+    claim = most_probable_claims(row_start, column, beta, n)
+    detection = np.full(rows, -1, np.int64)
+    confidence = np.zeros(rows)
+    owner = np.full(n, -1, np.int64)
+    share = np.zeros(n)
+    z = np.zeros((rows, 4))
+    for e in range(len(column)):
+        share[column[e]] += beta[e]
+    for k in range(rows):
+        c = predicted[k]
+        e = claim[k]
+        if e < 0 or beta[e] <= p.claim:
+            continue
+        j = column[e]
+        detection[k], confidence[k], owner[j] = j, beta[e], k
+        for i in range(4):
+            S = c.p00[i] + measurement_variance(i, c.scale, scene, p)
+            z[k, i] = min(max((measured[j, i] - c.mean[i]) / math.sqrt(S), -Z_LIMIT), Z_LIMIT)
+        if c.hits >= PROVEN_HITS:
+            scene[0].objects[score_bin(scores[j])] += 1.0
+
+    # M-step: every claimed object moves to its share of the detections; the noise learns from what was claimed.
+    innovation, claimed = np.empty(4), np.empty(4)
+    old_scene = scene.copy()
+    adapt(predicted, scene, z, confidence, scores, detection, p)
+    for k in range(rows):
+        c = predicted[k]
+        log_evidence += math.log1p(-visible[k])
+        total = 1.0
+        for e in range(row_start[k], row_start[k + 1]):
+            # beta / (1 - sum of beta) is psi nu, and 1 + sum of psi nu is 1 / (1 - sum of beta).
+            total -= beta[e]
+        there = c.existence * (1.0 - visible[k]) / max(total, 1e-15)
+        c.existence = there / (1.0 - c.existence + there)
+        c.detection = detection[k]
+        c.responsibility = confidence[k]
+        j = detection[k]
+        if j < 0:
+            c.misses += 1
+            c.missed_tau += tau
+            continue
+        for i in range(4):
+            claimed[i] = measured[j, i] - c.mean[i]
+            innovation[i] = 0.0
+            for e in range(row_start[k], row_start[k + 1]):
+                innovation[i] += beta[e] * (measured[column[e], i] - c.mean[i])
+        update(c, old_scene, innovation, claimed, p)
+        c.hits += 1
+        c.misses = 0
+        c.missed_tau = 0.0
+        c.z[:] = z[k]
+        c.score = scores[j]
+        c.box[:] = boxes_xyxy[j]
+        remember_centre(c, boxes_xyxy[j])
+        if c.hits >= p.confirmation_hits:
+            c.status = 1
+
+    # Birth and death.
+    free = free_detections(boxes_xyxy, owner, share, p.veto_iou)
+    chosen = np.empty(len(free), np.int64)
+    births = 0
+    for f in range(len(free)):
+        if scores[free[f]] >= scene[0].birth_score - 1e-9:
+            chosen[births] = free[f]
+            births += 1
+    if p.learn_birth_score:
+        for b in range(len(scene[0].objects)):
+            scene[0].objects[b] *= COUNT_DECAY
+            scene[0].clutter[b] *= COUNT_DECAY
+        chains = follow_chains(scene, chains, boxes_xyxy, scores, free)
+        learn_birth_score(scene, p.birth_score)
+    born = newborn(measured, boxes_xyxy, scores, labels, chosen[:births], scene, next_id, p)
+    alive = np.empty(rows + births, COMPONENT)
+    died = np.empty(rows, np.int64)
+    count, dead = 0, 0
+    for k in range(rows):
+        if survives(predicted[k], p):
+            alive[count] = predicted[k]
+            count += 1
+        else:
+            died[dead] = predicted[k].id
+            dead += 1
+    for b in range(births):
+        alive[count] = born[b]
+        if p.confirmation_hits <= 1:
+            alive[count].status = 1
+        count += 1
+    return alive[:count], scene, chains, (row_start, column, beta), died[:dead], z, log_evidence
+
+
+def step(
+    state: TrackerState,
+    detections: Detections,
+    config: Config,
+    *,
+    time_s: float,
+    camera_affine: FloatArray | None = None,
+) -> tuple[TrackerState, StepInfo]:
+    """Carry the mixture through one frame.
+
+    Parameters
+    ----------
+    state
+        From :func:`tracker.tracking.state.initial_state` or an earlier step; not changed.
+    detections
+        What was seen in the frame.
+    config
+        The configuration.
+    time_s
+        Time of the frame in seconds.
+    camera_affine
+        (2, 3) map from the previous frame's pixels to this one's; None for a camera that stood still.
+
+    Returns
+    -------
+    state, info
+        The new state and what the step learned.
+
+    Raises
+    ------
+    ValueError
+        When time does not increase.
+    """
+    return _step(state, detections, parameters(config), time_s, camera_affine)
+
+
+def _step(
+    state: TrackerState,
+    detections: Detections,
+    parameter: Records,
+    time_s: float,
+    camera_affine: FloatArray | None,
+) -> tuple[TrackerState, StepInfo]:
+    elapsed_s = time_s - state.time_s if state.frame_index else 1.0 / TAU_PER_S
+    if not elapsed_s > 0.0:
+        raise ValueError(f"time_s is {time_s}; it must be later than the last frame's {state.time_s}")
+    heard = np.flatnonzero(detections.scores >= parameter["score_floor"][0])
+    used = detections if len(heard) == len(detections) else detections.select(heard)
+    alive, scene, chains, graph, died, z, log_evidence = _advance(
+        state.components,
+        state.scene,
+        state.chains,
+        used.boxes_xyxy,
+        used.scores,
+        used.classes,
+        _STILL if camera_affine is None else camera_affine,
+        elapsed_s * TAU_PER_S,
+        state.next_id,
+        parameter,
+    )
+    if used is not detections:
+        claimed = alive["detection"] >= 0
+        alive["detection"][claimed] = heard[alive["detection"][claimed]]
+    survivors = len(state.components) - len(died)
+    born = alive["id"][survivors:]
+    row_start, column, beta = graph
+    info = StepInfo(
+        rows=np.repeat(np.arange(len(row_start) - 1), np.diff(row_start)),
+        columns=heard[column],
+        responsibilities=beta,
+        log_likelihood=log_evidence,
+        innovations=z,
+        innovation_ids=state.components["id"],
+        born=born,
+        died=died,
+    )
+    new = TrackerState(
+        components=alive,
+        scene=scene,
+        chains=chains,
+        next_id=state.next_id + len(born),
+        frame_index=state.frame_index + 1,
+        time_s=time_s,
+    )
+    return new, info
+
+
+@njit(cache=True, error_model="numpy")
+def _report(
+    components: Records, frame_index: int, coasting: bool, smoothed: bool, anchor: float
+) -> tuple[IntArray, FloatArray, FloatArray, IntArray, IntArray, FloatArray, FloatArray, FloatArray, IntArray]:
+    """Return the columns of :class:`Tracks` for the components to be reported."""
+    rows = np.empty(len(components), np.int64)
+    n = 0
+    for k in range(len(components)):
+        c = components[k]
+        # Nothing can have been confirmed in the first two frames, and waiting would lose what is there.
+        if coasting or (c.detection >= 0 and (c.status == 1 or frame_index <= 2)):
+            rows[n] = k
+            n += 1
+    ids = np.empty(n, np.int64)
+    boxes = np.empty((n, 4))
+    scores = np.empty(n)
+    labels = np.empty(n, np.int64)
+    detections = np.empty(n, np.int64)
+    covariances = np.zeros((n, 4, 4))
+    existence = np.empty(n)
+    responsibilities = np.empty(n)
+    status = np.empty(n, np.int64)
+    lever = anchor - 0.5
+    for r in range(n):
+        c = components[rows[r]]
+        ids[r] = c.id
+        scores[r] = c.score
+        labels[r] = c.label
+        detections[r] = c.detection
+        existence[r] = c.existence
+        responsibilities[r] = c.responsibility
+        if c.status == 0:
+            status[r] = 0
+        else:
+            status[r] = 1 if c.detection >= 0 else 2
+        if c.detection >= 0 and not smoothed:
+            boxes[r] = c.box
+        else:
+            mean_to_box(c.mean, anchor, boxes[r])
+        # centre y = anchored y - (anchor - 1/2) height
+        for i in range(4):
+            covariances[r, i, i] = c.p00[i]
+        covariances[r, 1, 1] += lever * lever * c.p00[3]
+        covariances[r, 1, 3] = covariances[r, 3, 1] = -lever * c.p00[3]
+    return ids, boxes, scores, labels, detections, covariances, existence, responsibilities, status
+
+
+class Tracker:
+    """Follow many objects: feed each frame's detections, get the objects with their identities.
+
+    Parameters
+    ----------
+    config
+        See :func:`tracker.load_config`; the defaults when left out.
+
+    Examples
+    --------
+    >>> from tracker import Detections, Tracker
+    >>> tracker = Tracker()
+    >>> tracker.update(Detections([[10, 20, 50, 100]], scores=[0.9]), time_s=0.0).ids
+    array([1])
+    """
+
+    __slots__ = ("_config", "_info", "_parameter", "_period_s", "_smoothed", "_state")
+
+    def __init__(self, config: Config | None = None) -> None:
+        self._config = Config() if config is None else config
+        self._parameter = parameters(self._config)
+        self._period_s = 1.0 / self._config.tracking.frame_rate_hz
+        self._smoothed = self._config.tracking.smoothing == "online"
+        self._state = initial_state(self._config)
+        self._info: StepInfo | None = None
+
+    def update(
+        self,
+        detections: Detections,
+        time_s: float | None = None,
+        camera_affine: ArrayLike | None = None,
+    ) -> Tracks:
+        """Take in one frame and return the objects seen in it.
+
+        Parameters
+        ----------
+        detections
+            What was seen in the frame; may be empty.
+        time_s
+            Time of the frame; the last frame's plus one period of ``tracking.frame_rate_hz`` when left out. A
+            gap is a longer step, not several.
+        camera_affine
+            (2, 3) map from the previous frame's pixels to this one's.
+
+        Returns
+        -------
+        Confirmed objects claimed in this frame (in the first two frames, tentative ones too).
+
+        Raises
+        ------
+        ValueError
+            When time does not increase or the map is not 2 x 3 and finite.
+        """
+        if time_s is None:
+            time_s = self._state.time_s + self._period_s if self._state.frame_index else 0.0
+        affine = None
+        if camera_affine is not None:
+            affine = np.array(camera_affine, dtype=np.float64, order="C")
+            if affine.shape != (2, 3) or not np.isfinite(affine).all():
+                raise ValueError(f"camera_affine is {affine.tolist()}; it must be 2 x 3 and finite")
+        self._state, self._info = _step(self._state, detections, self._parameter, time_s, affine)
+        return self.tracks()
+
+    def tracks(self, coasting: bool = False) -> Tracks:
+        """Return the objects of the last frame; ``coasting`` adds those not seen in it and the tentative."""
+        return Tracks(
+            *_report(
+                self._state.components,
+                self._state.frame_index,
+                coasting,
+                self._smoothed,
+                self._config.tracking.motion.anchor,
+            )
+        )
+
+    def reset(self) -> None:
+        """Forget everything; identities begin at 1 again."""
+        self._state = initial_state(self._config)
+        self._info = None
+
+    @property
+    def state(self) -> TrackerState:
+        """All that is carried from frame to frame; assign an earlier one to go back to it."""
+        return self._state
+
+    @state.setter
+    def state(self, state: TrackerState) -> None:
+        self._state = state
+
+    @property
+    def info(self) -> StepInfo | None:
+        """What the last step learned; None before the first."""
+        return self._info
+
+
+def warm_up() -> None:
+    """Compile what a frame needs, or load it from the cache of an earlier run."""
+    tracker = Tracker()
+    for _ in range(2):
+        tracker.update(Detections([[0.0, 0.0, 10.0, 20.0]]), camera_affine=_STILL)

@@ -1,0 +1,168 @@
+"""The state of the mixture: a structured array with a row per object, and one record for the scene.
+
+Arrays of records keep everything that belongs to one object side by side, pass into compiled code as one
+argument and are selected, copied and saved as one thing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.config import Config
+from tracker.structures import FloatArray, IntArray
+
+Records: TypeAlias = NDArray[np.void]
+"""A structured array."""
+Record: TypeAlias = Any
+"""One row of it, by reference; its fields are attributes in compiled code only, so no checker knows them."""
+
+SCORE_BINS = 16
+SCORE_BIN_WIDTH = 0.05
+LOWEST_BIN = 0.2
+CHAIN_LENGTH = 8
+"""Consecutive overlapping detections that prove an object where nobody claimed them."""
+RECENT_CENTRES = 4
+
+COMPONENT = np.dtype(
+    [
+        ("id", "i8"),
+        ("status", "i8"),  # 0 tentative, 1 confirmed
+        ("label", "i8"),
+        ("hits", "i8"),
+        ("misses", "i8"),  # frames in a row without a detection
+        ("age_frames", "i8"),
+        ("missed_tau", "f8"),  # time without a detection, in 1/25 s
+        # Coordinates: centre x, anchored y, width, height. Blocks of position and velocity never mix.
+        ("mean", "f8", (4,)),
+        ("velocity", "f8", (4,)),  # px per 1/25 s
+        ("p00", "f8", (4,)),
+        ("p01", "f8", (4,)),
+        ("p11", "f8", (4,)),
+        ("scale", "f8"),  # g of the predicted box, px
+        ("log_noise_factor", "f8"),
+        ("z", "f8", (4,)),  # normalised innovation of the last match
+        ("centres", "f8", (RECENT_CENTRES, 2)),  # observed, newest last
+        ("centre_count", "i8"),
+        ("existence", "f8"),
+        ("score", "f8"),
+        ("responsibility", "f8"),
+        ("detection", "i8"),  # row claimed in this frame, -1 for none
+        ("box", "f8", (4,)),  # reported, left top right bottom
+    ]
+)
+
+SCENE = np.dtype(
+    [
+        ("process_position", "f8"),
+        ("process_size", "f8"),
+        ("measurement_position", "f8"),
+        ("measurement_size", "f8"),
+        ("shift_prior", "f8", (2,)),  # probability that the image moves as a whole, x and y
+        ("objects", "f8", (SCORE_BINS,)),  # decayed counts of detections that proved to be objects
+        ("clutter", "f8", (SCORE_BINS,)),
+        ("birth_score", "f8"),
+    ]
+)
+
+CHAIN = np.dtype([("box", "f8", (4,)), ("length", "i8"), ("bins", "i8", (CHAIN_LENGTH,))])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackerState:
+    """Everything the tracker carries from one frame to the next.
+
+    Parameters
+    ----------
+    components
+        (K,) records of :data:`COMPONENT`.
+    scene
+        (1,) record of :data:`SCENE`: noise factors and what scores mean here.
+    chains
+        (C,) records of :data:`CHAIN`: last frame's detections that nobody claimed.
+    next_id
+        Identity of the next object to be born.
+    frame_index
+        Frames seen.
+    time_s
+        Time of the last frame; NaN before the first.
+    """
+
+    components: Records
+    scene: Records
+    chains: Records
+    next_id: int
+    frame_index: int
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepInfo:
+    """What one step learned and need not be carried on.
+
+    Parameters
+    ----------
+    rows, columns, responsibilities
+        (E,) sparse table: component row before the step, detection row, probability.
+    log_likelihood
+        Log-likelihood ratio of the frame's detections against all of them being clutter.
+    innovations
+        (M, 4) normalised innovations of the claimed detections, by component.
+    innovation_ids
+        (M,) identities of their components.
+    born, died
+        Identities that began and ended in this step.
+    """
+
+    rows: IntArray
+    columns: IntArray
+    responsibilities: FloatArray
+    log_likelihood: float
+    innovations: FloatArray
+    innovation_ids: IntArray
+    born: IntArray
+    died: IntArray
+
+
+def _field(name: str, value: object) -> tuple[Any, ...]:
+    if isinstance(value, tuple):
+        return (name, "f8", (len(value),))
+    return (name, "f8" if isinstance(value, float) else "i8")
+
+
+def parameters(config: Config) -> Records:
+    """Return the numbers of ``config.tracking`` that compiled code needs, as one record array of length 1."""
+    tracking = config.tracking
+    values: dict[str, object] = {"class_agnostic": tracking.class_agnostic}
+    for section in (
+        tracking.motion,
+        tracking.association,
+        tracking.refinement,
+        tracking.adaptation,
+        tracking.lifecycle,
+    ):
+        values.update(section)
+    record = np.zeros(1, np.dtype([_field(name, value) for name, value in values.items()]))
+    for name, value in values.items():
+        record[name] = value
+    return record
+
+
+def initial_state(config: Config) -> TrackerState:
+    """Return the state before the first frame: nobody there, nothing learned."""
+    scene = np.zeros(1, SCENE)
+    for factor in ("process_position", "process_size", "measurement_position", "measurement_size"):
+        scene[factor] = 1.0
+    scene["shift_prior"] = 0.1
+    scene["birth_score"] = config.tracking.lifecycle.birth_score
+    return TrackerState(
+        components=np.zeros(0, COMPONENT),
+        scene=scene,
+        chains=np.zeros(0, CHAIN),
+        next_id=1,
+        frame_index=0,
+        time_s=float("nan"),
+    )
