@@ -84,9 +84,7 @@ class Evaluation:
         return int(self.clear["CLR_TP"]) + int(self.clear["CLR_FN"])
 
 
-def prepare(
-    truth: TruthTable, tracks: TrackTable, classes: Collection[int] = EVALUATED_CLASSES
-) -> dict[str, Any]:
+def prepare(truth: TruthTable, tracks: TrackTable, classes: Collection[int] = EVALUATED_CLASSES) -> dict[str, Any]:
     """Bring one sequence into the form that TrackEval's metrics take.
 
     In every frame the result boxes are assigned to the rows of the truth at the largest sum of IoU, pairs
@@ -139,9 +137,7 @@ def prepare(
     }
 
 
-def evaluate(
-    truth: TruthTable, tracks: TrackTable, classes: Collection[int] = EVALUATED_CLASSES
-) -> Evaluation:
+def evaluate(truth: TruthTable, tracks: TrackTable, classes: Collection[int] = EVALUATED_CLASSES) -> Evaluation:
     """Score the tracks of one sequence."""
     data = prepare(truth, tracks, classes)
     hota, clear, identity = _metrics()

@@ -53,6 +53,4 @@ def _by_heading(evaluation: Evaluation) -> dict[str, float]:
 
 
 def _cells(evaluation: Evaluation) -> list[str]:
-    return [
-        str(value) if isinstance(value, int) else f"{value:.2f}" for value in _by_heading(evaluation).values()
-    ]
+    return [str(value) if isinstance(value, int) else f"{value:.2f}" for value in _by_heading(evaluation).values()]

@@ -107,9 +107,7 @@ def read_detections(path: Path | str) -> dict[int, Detections]:
     frames = table.frames()
     boxes_xyxy = ltwh_to_xyxy(table.boxes_ltwh())
     scores = table.values[:, 6]
-    table.demand(
-        (scores >= 0.0) & (scores <= 1.0), lambda row: f"score is {scores[row]:g}; a score is in [0, 1]"
-    )
+    table.demand((scores >= 0.0) & (scores <= 1.0), lambda row: f"score is {scores[row]:g}; a score is in [0, 1]")
     classes = table.classes(otherwise=0)
 
     order = np.argsort(frames, kind="stable")
@@ -152,9 +150,7 @@ def read_truth(path: Path | str) -> TruthTable:
     table = _read_table(path, 7)
     frames, boxes, ids = table.frames(), table.boxes_ltwh(), table.ids()
     flags = table.finite(6, "flag") != 0.0
-    table.demand(
-        (ids >= 0) | ~flags, lambda row: f"id is {ids[row]}; it is negative only where the flag is 0"
-    )
+    table.demand((ids >= 0) | ~flags, lambda row: f"id is {ids[row]}; it is negative only where the flag is 0")
     table.demand_unique(frames, ids, flags)
     return TruthTable(frames, ids, boxes, flags, table.classes(otherwise=1))
 
@@ -263,9 +259,7 @@ class _Table:
             row = int(np.argmin(good))
             raise FormatError(self.path, self.lines[row], problem(row))
 
-    def demand_unique(
-        self, frames: IntArray, ids: IntArray, which: NDArray[np.bool_], noun: str = "id"
-    ) -> None:
+    def demand_unique(self, frames: IntArray, ids: IntArray, which: NDArray[np.bool_], noun: str = "id") -> None:
         """Raise an error when a pair of frame and id stands twice among the chosen rows."""
         rows = np.flatnonzero(which)
         rows = rows[np.lexsort((ids[rows], frames[rows]))]
@@ -274,9 +268,7 @@ class _Table:
             place = np.flatnonzero(again)[np.argmin(rows[1:][again])]
             first, second = int(rows[place]), int(rows[place + 1])
             what = f"{noun} {ids[second]} in frame {frames[second]}" if noun else f"frame {frames[second]}"
-            raise FormatError(
-                self.path, self.lines[second], f"{what} stands twice, first in line {self.lines[first]}"
-            )
+            raise FormatError(self.path, self.lines[second], f"{what} stands twice, first in line {self.lines[first]}")
 
     def frames(self) -> IntArray:
         frames = self.values[:, 0]
@@ -376,9 +368,7 @@ def _fault(path: Path | str, lines: list[int], rows: list[str], delimiter: str |
         fields = row.split(delimiter)
         for column, field in enumerate(fields, 1):
             if not _is_number(field):
-                return FormatError(
-                    path, line, f"column {column} is {reprlib.repr(field.strip())}; it must be a number"
-                )
+                return FormatError(path, line, f"column {column} is {reprlib.repr(field.strip())}; it must be a number")
         if len(fields) != width:
             return FormatError(path, line, f"has {len(fields)} columns; line {lines[0]} has {width}")
     return None
@@ -389,4 +379,4 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return "_" not in text  # a grouping of digits in Python, not in data
+    return text.strip().isascii() and "_" not in text  # Python also takes other digits and their grouping
