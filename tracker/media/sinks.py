@@ -59,6 +59,11 @@ class PendingFile(ABC):
         with _output_errors(self.path):
             self._partial.write_bytes(b"")
 
+    @property
+    def partial_path(self) -> Path:
+        """The temporary file."""
+        return self._partial
+
     def finish(self) -> None:
         """Complete and close the temporary file; nothing can be written afterwards."""
         if self._open:
@@ -122,18 +127,14 @@ class OverlayVideo(PendingFile):
         When the file cannot be written or the encoder refuses the size.
     """
 
-    def __init__(
-        self, path: str | Path, width_px: int, height_px: int, frame_rate_hz: float, crf: int
-    ) -> None:
+    def __init__(self, path: str | Path, width_px: int, height_px: int, frame_rate_hz: float, crf: int) -> None:
         super().__init__(path)
         self._size_px = (width_px, height_px)
         self._start_s: float | None = None
         self._ticks = -1
         try:
             with _output_errors(self.path):
-                self._container = av.open(
-                    str(self._partial), "w", format="mp4", options={"movflags": "+faststart"}
-                )
+                self._container = av.open(str(self._partial), "w", format="mp4", options={"movflags": "+faststart"})
                 self._stream = self._container.add_stream(
                     "libx264",
                     rate=Fraction(frame_rate_hz).limit_denominator(1001),
