@@ -1,0 +1,270 @@
+"""What a run takes in: opened, checked, and brought to frames that have detections, a time and a camera motion."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from tracker.config import Config
+from tracker.detection.base import Detector
+from tracker.errors import ConfigurationError, DetectorError, FormatError
+from tracker.formats.motchallenge import (
+    find_sequence_info,
+    read_camera_motion,
+    read_detections,
+    read_sequence_info,
+)
+from tracker.media.sources import VideoSource, open_video
+from tracker.structures import Detections, FloatArray, Frame, Image
+
+Detect: TypeAlias = Detector | Callable[[Image], Detections]
+
+_RATE_TOLERANCE = 0.01  # 29.97 and 30 are one rate, rounded
+_COUNT_SLACK_S = 1.0  # what a video tells of its length beforehand may be an estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Job:
+    """What to track.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    video
+        A video file, a folder of images or a printf pattern; None to track recorded detections alone.
+    detections
+        Recorded detections, by frame number or a file of them, instead of a detector.
+    detector
+        The detector; None for the one that the configuration names.
+    camera_motion
+        By frame number, or a file of it, the (2, 3) affine from the previous frame's pixels to the frame's.
+    frame_rate_hz
+        The rate; wins over those of ``seqinfo.ini`` and of the video.
+    start, frames
+        First frame, and number of frames at most; frames keep the numbers they have in the video.
+    """
+
+    config: Config = field(default_factory=Config)
+    video: Path | None = None
+    detections: Path | Mapping[int, Detections] | None = None
+    detector: Detect | None = None
+    camera_motion: Path | Mapping[int, FloatArray] | None = None
+    frame_rate_hz: float | None = None
+    start: int = 1
+    frames: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.video is None and self.detections is None:
+            raise ValueError("a job needs a video or recorded detections")
+        if self.detector is not None and self.detections is not None:
+            raise ValueError("a job has a detector or recorded detections, not both")
+        if self.start < 1 or (self.frames is not None and self.frames < 1):
+            raise ValueError(f"start is {self.start} and frames {self.frames}; both are at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Input:
+    """The input of a job, open and checked.
+
+    Parameters
+    ----------
+    name
+        Short name, fit for the name of an output folder.
+    video
+        The open video; None when there are detections alone.
+    frames
+        The frames; an error that shows only on the way, or at the end, is raised here.
+    frame_count
+        Number of frames to be expected; None when the video does not tell.
+    frame_rate_hz
+        The rate that was settled on.
+    time_s
+        Time of a frame for the tracker: the video's own, unless another rate was settled on.
+    detect
+        Detections of a frame; is to be asked for the frames in order.
+    camera_motion
+        Affine by frame number.
+    """
+
+    name: str
+    video: VideoSource | None
+    frames: Generator[Frame, None, None]
+    frame_count: int | None
+    frame_rate_hz: float
+    time_s: Callable[[Frame], float]
+    detect: Callable[[Frame], Detections]
+    camera_motion: Mapping[int, FloatArray]
+
+
+@contextmanager
+def open_input(
+    job: Job, stop: threading.Event | None = None, notice: Callable[[str], None] = lambda _: None
+) -> Iterator[Input]:
+    """Open and check the input of a job.
+
+    Parameters
+    ----------
+    job
+        What to track.
+    stop
+        Once set, the frames end.
+    notice
+        Called with each line that the user should see.
+
+    Raises
+    ------
+    TrackerError
+        For what cannot be read or does not fit together.
+    """
+    stop = stop or threading.Event()
+    recorded, motion = job.detections, job.camera_motion or {}
+    rates_hz: dict[str, float | None] = {"--fps": job.frame_rate_hz}
+    promised_frames = 0
+    if isinstance(recorded, Path):
+        if (info_path := find_sequence_info(recorded)) is not None:
+            info = read_sequence_info(info_path)
+            rates_hz[str(info_path)] = info.frame_rate_hz
+            promised_frames = info.frame_count or 0
+        recorded = read_detections(recorded)
+    if isinstance(motion, Path):
+        motion = read_camera_motion(motion)
+
+    if job.video is not None:
+        detect = _detector(job) if recorded is None else _lookup(recorded)
+        reaches = [(_label(job.detections), max(recorded or [0])), (_label(job.camera_motion), max(motion or [0]))]
+        with open_video(job.video, start=job.start, frames=job.frames) as video:
+            if video.frame_count is not None:
+                slack_frames = _COUNT_SLACK_S * video.frame_rate_hz
+                _demand_reach(job, reaches, job.start - 1 + video.frame_count, slack_frames)
+            rates_hz[str(job.video)] = video.frame_rate_hz
+            rate_hz = _settle_rate(rates_hz, notice) or video.frame_rate_hz
+            agreed = _same_rate(rate_hz, video.frame_rate_hz)
+            # Images have no times of their own, so that the overlay, too, takes the rate that was settled on.
+            frames = _video_frames(job, video, None if agreed or job.video.is_file() else rate_hz, reaches, stop)
+            yield Input(
+                name=video.name,
+                video=video,
+                frames=frames,
+                frame_count=video.frame_count,
+                frame_rate_hz=rate_hz,
+                time_s=(lambda frame: frame.time_s) if agreed else (lambda frame: (frame.index - 1) / rate_hz),
+                detect=detect,
+                camera_motion=motion,
+            )
+        return
+
+    assert recorded is not None  # as Job sees to
+    rate_hz = _settle_rate(rates_hz, notice) or job.config.tracking.frame_rate_hz
+    if not any(rates_hz.values()):
+        notice(f"frame rate: not known; {rate_hz:g} Hz (tracking.frame_rate_hz) is assumed, --fps gives it")
+    last = max([promised_frames, *recorded])
+    indices = range(job.start, last + 1)[: job.frames]
+    if not indices:
+        problem = f"ends with frame {last}; nothing is left from frame {job.start} on" if last else "holds no row"
+        raise FormatError(_label(job.detections), None, problem)
+    yield Input(
+        name=_sequence_name(Path(_label(job.detections))),
+        video=None,
+        frames=_blank_frames(indices, rate_hz, stop),
+        frame_count=len(indices),
+        frame_rate_hz=rate_hz,
+        time_s=lambda frame: frame.time_s,
+        detect=_lookup(recorded),
+        camera_motion=motion,
+    )
+
+
+def _settle_rate(rates_hz: Mapping[str, float | None], notice: Callable[[str], None]) -> float | None:
+    """Return the first rate that is known, and tell where another one disagrees."""
+    known = [(source, rate_hz) for source, rate_hz in rates_hz.items() if rate_hz is not None]
+    if not known:
+        return None
+    (first, settled_hz), *others = known
+    for source, rate_hz in others:
+        if not _same_rate(rate_hz, settled_hz):
+            notice(f"frame rate: {first} says {settled_hz:g} Hz, {source} {rate_hz:g} Hz; {settled_hz:g} Hz is used")
+    return settled_hz
+
+
+def _same_rate(a_hz: float, b_hz: float) -> bool:
+    return abs(a_hz - b_hz) <= _RATE_TOLERANCE * a_hz
+
+
+def _blank_frames(indices: range, rate_hz: float, stop: threading.Event) -> Generator[Frame, None, None]:
+    for index in indices:
+        if stop.is_set():
+            return
+        yield Frame(index, (index - 1) / rate_hz, None)
+
+
+def _video_frames(
+    job: Job,
+    video: VideoSource,
+    retimed_hz: float | None,
+    reaches: Iterable[tuple[str, int]],
+    stop: threading.Event,
+) -> Generator[Frame, None, None]:
+    """Yield the frames; at their end, say so when data come with them that go further."""
+    end = 0
+    for frame in video:
+        if stop.is_set():
+            return
+        end = frame.index
+        yield frame if retimed_hz is None else Frame(end, (end - 1) / retimed_hz, frame.image)
+    if video.loss is None:
+        _demand_reach(job, reaches, end)
+
+
+def _demand_reach(job: Job, reaches: Iterable[tuple[str, int]], end: int, slack_frames: float = 0.0) -> None:
+    """Raise an error when data go beyond frame ``end``, but for frames that are not asked for."""
+    asked = math.inf if job.frames is None else job.start + job.frames - 1
+    for source, last in reaches:
+        if end + slack_frames < min(last, asked):
+            raise FormatError(source, None, f"goes to frame {last}, but the video ends with frame {end}")
+
+
+def _lookup(recorded: Mapping[int, Detections]) -> Callable[[Frame], Detections]:
+    nothing = Detections.empty()
+    return lambda frame: recorded.get(frame.index, nothing)
+
+
+def _detector(job: Job) -> Callable[[Frame], Detections]:
+    """Return the job's detector, or else that of the configuration."""
+    chosen: Detect
+    if job.detector is not None:
+        chosen = job.detector
+    elif job.config.detection.kind == "background":
+        from tracker.detection.background import BackgroundDetector
+
+        chosen = BackgroundDetector(job.config.detection.background)
+    else:
+        raise ConfigurationError("detection.kind is recorded: --detections must name the file")
+    look = chosen.detect if hasattr(chosen, "detect") else chosen
+
+    def detect(frame: Frame) -> Detections:
+        assert frame.image is not None
+        detections = look(frame.image)
+        if not isinstance(detections, Detections):
+            raise DetectorError(f"the detector returned a {type(detections).__name__}; it must return Detections")
+        return detections
+
+    return detect
+
+
+def _label(source: object) -> str:
+    """Name data in errors: by the file, where it is one."""
+    return str(source) if isinstance(source, Path) else "detections"
+
+
+def _sequence_name(path: Path) -> str:
+    """Return the name of a detection file's sequence: ``SEQ`` for ``SEQ/det/det.txt`` and ``SEQ/det.txt``."""
+    folder = path.absolute().parent
+    if path.stem != "det":
+        return path.stem
+    return folder.parent.name if folder.name == "det" else folder.name

@@ -1,0 +1,187 @@
+"""The folder of a run: which files in it are ours to replace, and how a run's files appear together.
+
+``run.yaml`` lists the run's files with their SHA-256. A later run replaces the files that still are what the
+list says, and refuses to touch any other file of these names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import yaml
+
+from tracker.errors import OutputError
+from tracker.media.sinks import PendingFile
+
+OVERLAY, TRACKS, RECORD = "overlay.mp4", "tracks.txt", "run.yaml"
+
+Sink = TypeVar("Sink", bound=PendingFile)
+
+_PROGRAM = "gmm-tracker"
+_HEADING = "# Written by `track`. Another run into this folder replaces the files listed at the end.\n"
+_OPENCV_DISTRIBUTIONS = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+
+
+class RunFolder:
+    """An output folder: looked at when made, created when entered, filled by :meth:`publish`.
+
+    Whatever was not published when the block ends is removed, the folder too if it was created for the run.
+
+    Parameters
+    ----------
+    path
+        The folder.
+
+    Raises
+    ------
+    OutputError
+        When the path is not a folder, or holds files of our names that no run of ours left there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._earlier = _own_files(path)
+        self._sinks: list[PendingFile] = []
+        self._cleanup = ExitStack()
+
+    def __enter__(self) -> Self:
+        with _output_errors(self.path, "created"):
+            missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+            self.path.mkdir(parents=True, exist_ok=True)
+        for folder in reversed(missing):
+            self._cleanup.callback(_remove_if_empty, folder)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._cleanup.close()
+
+    def add(self, sink: Sink) -> Sink:
+        """Take charge of a file of the run."""
+        self._cleanup.callback(sink.discard)
+        self._sinks.append(sink)
+        return sink
+
+    def finish(self) -> None:
+        """Complete all files under their temporary names."""
+        for sink in self._sinks:
+            sink.finish()
+
+    def publish(self, record: Mapping[str, Any]) -> list[Path]:
+        """Give all files their names, ``run.yaml`` last, and remove what else an earlier run left.
+
+        Parameters
+        ----------
+        record
+            What ``run.yaml`` is to say; program, versions and files are added.
+
+        Returns
+        -------
+        list of Path
+            The files.
+        """
+        self.finish()
+        files = {sink.path.name: {"sha256": _sha256(sink.partial_path)} for sink in self._sinks}
+        tree = {"program": _PROGRAM, "versions": _versions(), **record, "files": files}
+        text = yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, width=120)
+        self.add(_RecordFile(self.path / RECORD, _HEADING + text))
+        self.finish()
+        for sink in self._sinks:
+            sink.publish()
+        for name in self._earlier - {sink.path.name for sink in self._sinks}:
+            with _output_errors(self.path / name, "removed"):
+                (self.path / name).unlink(missing_ok=True)
+        return [sink.path for sink in self._sinks]
+
+
+class _RecordFile(PendingFile):
+    """A text that is written when the file is finished."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        super().__init__(path)
+        self._text = text
+
+    def _close(self) -> None:
+        self.partial_path.write_text(self._text, encoding="utf-8", newline="\n")
+
+
+def _own_files(folder: Path) -> set[str]:
+    """Return the names of an earlier run's files; raise when there are files that are not such."""
+    with _output_errors(folder, "read"):
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"{folder}: is a file; --output must name a folder")
+        present = {name for name in (OVERLAY, TRACKS, RECORD) if (folder / name).exists()}
+        listed = _listed_files(folder / RECORD) if RECORD in present else None
+        for name in sorted(present):
+            if not _is_ours(folder / name, listed):
+                raise OutputError(
+                    f"{folder / name}: is not, or no longer, what a run of track wrote; "
+                    "move it or choose another --output"
+                )
+    return present
+
+
+def _is_ours(path: Path, listed: Mapping[str, str] | None) -> bool:
+    if listed is None or path.name == RECORD:  # which cannot list itself and is told by what it says
+        return listed is not None
+    return path.is_file() and listed.get(path.name) == _sha256(path)
+
+
+def _listed_files(record: Path) -> dict[str, str] | None:
+    """Return SHA-256 by name from a ``run.yaml``; None when it is not one of ours."""
+    try:
+        tree = yaml.safe_load(record.read_text(encoding="utf-8"))
+        if tree["program"] == _PROGRAM:
+            return {name: entry["sha256"] for name, entry in tree["files"].items()}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError, AttributeError):
+        return None
+    return None
+
+
+def _sha256(path: Path) -> str:
+    with _output_errors(path, "read"), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _output_errors(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be {what}: {(error.strerror or str(error)).lower()}") from None
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _versions() -> dict[str, str | None]:
+    return {
+        _PROGRAM: _version(_PROGRAM),
+        "python": platform.python_version(),
+        "numpy": _version("numpy"),
+        "opencv": _version(*_OPENCV_DISTRIBUTIONS),
+        "av": _version("av"),
+        "numba": _version("numba"),
+    }
+
+
+def _version(*distributions: str) -> str | None:
+    for distribution in distributions:
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(distribution)
+    return None

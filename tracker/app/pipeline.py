@@ -1,0 +1,308 @@
+"""The one loop: source -> detector -> tracker -> sinks.
+
+The loop is a chain of generators. Decoding, detection, drawing and encoding spend their time in libraries that
+release the interpreter lock, so each of these links works in a thread, a few frames ahead of the next. Frames
+keep their order, and how many are under way is bounded, whatever the video's length.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from tracker.app.inputs import Detect, Input, Job, open_input
+from tracker.app.outputs import OVERLAY, TRACKS, RunFolder
+from tracker.app.stages import StageTimes, ahead
+from tracker.config import Config
+from tracker.media.overlay import OverlayPainter
+from tracker.media.sinks import OverlayVideo, TrackFile
+from tracker.structures import Detections, FloatArray, Frame, Image, Tracks
+from tracker.tracking.online import Tracker, warm_up
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """A frame that the tracker has seen: what was detected, what is reported, and what may be drawn."""
+
+    frame: Frame
+    detections: Detections
+    tracks: Tracks
+    drawn: Tracks
+
+
+Steps: TypeAlias = Generator[Step, None, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is.
+
+    Parameters
+    ----------
+    activity
+        What is being done, in a word or two.
+    done, total
+        Frames; ``total`` is None when it is not known.
+    alive
+        Tracks seen in the last frame.
+    """
+
+    activity: str
+    done: int = 0
+    total: int | None = None
+    alive: int = 0
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run did. Without a frame (it was stopped before the first) there are no files.
+
+    Parameters
+    ----------
+    folder, files
+        Where the files are, and their paths.
+    frame_rate_hz
+        The rate that was settled on.
+    first_frame, last_frame, frames
+        Numbers of the first and last frame, and how many were processed.
+    detections, boxes, tracks
+        Detections taken in, rows of the track file and distinct identities in it.
+    loss
+        What of the video could not be decoded.
+    interrupted
+        Whether the run was stopped before the end.
+    wall_s, processor_s
+        Time from the first frame's turn to complete files, by the clock and of all processors.
+    stages
+        Time per stage.
+    """
+
+    folder: Path
+    frame_rate_hz: float
+    files: list[Path] = field(default_factory=list)
+    first_frame: int | None = None
+    last_frame: int | None = None
+    frames: int = 0
+    detections: int = 0
+    boxes: int = 0
+    tracks: int = 0
+    loss: str | None = None
+    interrupted: bool = False
+    wall_s: float = 0.0
+    processor_s: float = 0.0
+    stages: StageTimes = field(default_factory=StageTimes)
+
+
+def track_video(
+    path: str | Path,
+    config: Config | None = None,
+    *,
+    detector: Detect | None = None,
+    detections: str | Path | Mapping[int, Detections] | None = None,
+    camera_motion: str | Path | Mapping[int, FloatArray] | None = None,
+    start: int = 1,
+    frames: int | None = None,
+) -> Generator[tuple[Frame, Tracks], None, None]:
+    """Track a whole video; yield each frame and the objects seen in it.
+
+    Parameters
+    ----------
+    path
+        A video file, a folder of images or a printf pattern such as ``img/%06d.jpg``.
+    config
+        See :func:`tracker.load_config`; the defaults when left out.
+    detector
+        Called with each image in order, or its ``detect`` is; the configuration's detector when left out.
+    detections
+        Instead of a detector, a MOTChallenge detection file or detections by frame number.
+    camera_motion
+        By frame number, or as a file, the (2, 3) affine from the previous frame's pixels to the frame's.
+    start, frames
+        First frame, and number of frames at most; frames keep the numbers they have in the video.
+
+    Raises
+    ------
+    TrackerError
+        For input that cannot be used, with the first frame; for what shows only on the way, there.
+    ValueError
+        When both a detector and detections are given, or ``start`` or ``frames`` is below 1.
+
+    Examples
+    --------
+    >>> for frame, tracks in track_video("street.mp4"):  # doctest: +SKIP
+    ...     print(frame.index, tracks.ids, tracks.boxes_xyxy)
+    """
+    job = Job(
+        config=Config() if config is None else config,
+        video=Path(path),
+        detections=Path(detections) if isinstance(detections, str) else detections,
+        detector=detector,
+        camera_motion=Path(camera_motion) if isinstance(camera_motion, str) else camera_motion,
+        start=start,
+        frames=frames,
+    )
+    with open_input(job) as source, closing(_tracked(source, job.config, StageTimes())) as steps:
+        for step in steps:
+            yield step.frame, step.tracks
+
+
+def run(
+    job: Job,
+    output: Path | None = None,
+    *,
+    overlay: bool = True,
+    command: str | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+    notice: Callable[[str], None] = lambda _: None,
+    stop: threading.Event | None = None,
+) -> Summary:
+    """Track, and write ``overlay.mp4``, ``tracks.txt`` and ``run.yaml``.
+
+    The files get their names when all are complete, in place of those of an earlier run. When anything fails,
+    nothing is left behind and an earlier run's files stay.
+
+    Parameters
+    ----------
+    job
+        What to track.
+    output
+        Folder of the files; ``<name of the input>-tracks`` in the current folder when left out.
+    overlay
+        Whether to draw and encode; without a video there is nothing to draw on.
+    command
+        The command line, for the record.
+    progress
+        Called for each frame.
+    notice
+        Called with each line that the user should see.
+    stop
+        Once set, by the handler of a signal say, no further frame is taken in and the files are completed.
+
+    Raises
+    ------
+    TrackerError
+        For input that cannot be used or output that cannot be written.
+    """
+    stop = stop or threading.Event()
+    with open_input(job, stop, notice) as source:
+        folder = RunFolder(Path(f"{source.name}-tracks") if output is None else output)
+        summary = Summary(folder.path, source.frame_rate_hz)
+        with folder:
+            overlay_video = _overlay_video(source, folder, job.config) if overlay else None
+            track_file = folder.add(TrackFile(folder.path / TRACKS))
+            progress(Progress("compiling (once)", total=source.frame_count))
+            warm_up()
+            began_s, began_processor_s = time.perf_counter(), time.process_time()
+            steps = _tracked(source, job.config, summary.stages, with_drawn=overlay_video is not None)
+            if overlay_video is not None:
+                steps = _painted(steps, overlay_video, job.config, summary.stages)
+            with closing(_written(steps, track_file, summary)) as written:
+                for step in written:
+                    progress(Progress("tracking", summary.frames, source.frame_count, len(step.tracks)))
+            summary.loss = None if source.video is None else source.video.loss
+            summary.interrupted = stop.is_set()
+            if summary.frames:
+                progress(Progress("completing", summary.frames, source.frame_count))
+                folder.finish()
+                summary.wall_s = time.perf_counter() - began_s
+                summary.processor_s = time.process_time() - began_processor_s
+                summary.files = folder.publish(_record(job, summary, command))
+    return summary
+
+
+def _tracked(source: Input, config: Config, times: StageTimes, *, with_drawn: bool = False) -> Steps:
+    """Chain decoding, detection and tracking."""
+    tracker = Tracker(config)
+
+    def detect(frame: Frame) -> tuple[Frame, Detections]:
+        return frame, source.detect(frame)
+
+    def track(seen: tuple[Frame, Detections]) -> Step:
+        frame, detections = seen
+        tracks = tracker.update(detections, source.time_s(frame), source.camera_motion.get(frame.index))
+        return Step(frame, detections, tracks, tracker.tracks(coasting=True) if with_drawn else tracks)
+
+    # Without a video there is nothing to wait for, and handing over would cost more than the work.
+    frames = source.frames if source.video is None else ahead(times.iterate("decode", source.frames))
+    seen = times.map("detect", detect, frames)
+    return times.map("track", track, seen if source.video is None else ahead(seen))
+
+
+def _painted(steps: Steps, overlay_video: OverlayVideo, config: Config, times: StageTimes) -> Steps:
+    """Chain drawing and encoding to the tracker's steps."""
+    painter = OverlayPainter(config.overlay)
+
+    def draw(step: Step) -> tuple[Step, Image]:
+        return step, painter.paint(step.frame, step.drawn)
+
+    def encode(painted: tuple[Step, Image]) -> Step:
+        step, image = painted
+        overlay_video.write(image, step.frame.time_s)
+        return step
+
+    return ahead(times.map("encode", encode, ahead(times.map("draw", draw, ahead(steps)))))
+
+
+def _written(steps: Steps, track_file: TrackFile, summary: Summary) -> Steps:
+    """Write the tracks of each step and count."""
+    ids: set[int] = set()
+
+    def write(step: Step) -> Step:
+        track_file.write(step.frame.index, step.tracks)
+        ids.update(step.tracks.ids.tolist())
+        summary.first_frame = summary.first_frame or step.frame.index
+        summary.last_frame = step.frame.index
+        summary.frames += 1
+        summary.detections += len(step.detections)
+        summary.boxes += len(step.tracks)
+        summary.tracks = len(ids)
+        return step
+
+    return summary.stages.map("write", write, steps)
+
+
+def _overlay_video(source: Input, folder: RunFolder, config: Config) -> OverlayVideo | None:
+    if source.video is None:
+        return None
+    video, path = source.video, folder.path / OVERLAY
+    return folder.add(OverlayVideo(path, video.width_px, video.height_px, source.frame_rate_hz, config.overlay.crf))
+
+
+def _record(job: Job, summary: Summary, command: str | None) -> dict[str, Any]:
+    """Return what ``run.yaml`` says of a run."""
+    return {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "input": {
+            "video": _name(job.video),
+            "detections": _name(job.detections),
+            "camera_motion": _name(job.camera_motion),
+            "frame_rate_hz": summary.frame_rate_hz,
+        },
+        "counts": {
+            name: getattr(summary, name)
+            for name in ("first_frame", "last_frame", "frames", "detections", "boxes", "tracks")
+        },
+        "loss": summary.loss,
+        "interrupted": summary.interrupted,
+        "time": {
+            "wall_s": round(summary.wall_s, 3),
+            "processor_s": round(summary.processor_s, 3),
+            "stages": {
+                name: {key: round(value, 3) for key, value in asdict(spent).items()}
+                for name, spent in summary.stages.items()
+            },
+        },
+        "configuration": job.config.model_dump(mode="json"),
+    }
+
+
+def _name(source: object) -> str | None:
+    """Name an input: by its path, or by its kind when it was handed over in memory."""
+    return None if source is None else str(source) if isinstance(source, Path) else type(source).__name__
