@@ -42,7 +42,7 @@ _LMS_TO_RGB = np.array(
     ]
 )
 _FADE_STEPS = 8
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_FONT = cv2.FONT_HERSHEY_DUPLEX
 _SUBPIXEL_BITS = 4
 
 
@@ -167,7 +167,7 @@ class _Pen:
             line_px=max(2, round(0.6 + 2.1 * unit)),
             casing_px=max(1, round(0.6 * unit)),
             dash_px=max(4.0, 9.0 * unit),
-            digit_height_px=max(7.0, 3.0 + 7.0 * unit),
+            digit_height_px=max(8.0, 3.0 + 7.0 * unit),
             trail_spacing_px=max(1.5, 5.0 * unit),
         )
 
@@ -186,7 +186,7 @@ class _Label:
         letters = color if hollow else max(((16, 16, 16), (255, 255, 255)), key=lambda c: _contrast(c, color))
         (_, digit_height), _ = cv2.getTextSize("0", _FONT, 10.0, 1)
         scale = 10.0 * pen.digit_height_px / digit_height
-        thickness = max(1, round(pen.digit_height_px / 9.0))
+        thickness = max(1, round(pen.digit_height_px / 12.0))
         (text_width, text_height), _ = cv2.getTextSize(text, _FONT, scale, thickness)
         pad = round(0.45 * pen.digit_height_px)
         height, width = text_height + 2 * pad, text_width + 2 * pad

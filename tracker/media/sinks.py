@@ -25,12 +25,14 @@ from typing import Self
 
 import av
 import numpy as np
+from av.codec.codec import UnknownCodecError
 from av.video.frame import VideoFrame
 
 from tracker.errors import OutputError
 from tracker.formats.motchallenge import format_rows
 from tracker.structures import Image, Tracks
 
+_ENCODER = "libx264"
 _TICKS_PER_S = 90_000
 _BT709 = 1  # AVCOL_SPC_BT709, AVCOL_PRI_BT709, AVCOL_TRC_BT709 and SWS_CS_ITU709 alike
 _LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
@@ -56,26 +58,28 @@ class PendingFile(ABC):
         self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         self._open = True
         self._pending = True
-        with _output_errors(self.path):
+        self._whole = True
+        with self._telling():
             self._partial.write_bytes(b"")
-
-    @property
-    def partial_path(self) -> Path:
-        """The temporary file."""
-        return self._partial
 
     def finish(self) -> None:
         """Complete and close the temporary file; nothing can be written afterwards."""
         if self._open:
             self._open = False
-            with _output_errors(self.path):
-                self._close()
+            with self._telling():
+                try:
+                    if self._whole:
+                        self._complete()
+                finally:
+                    self._close()
+        if not self._whole:
+            raise OutputError(f"{self.path}: is not complete, for it could not be written earlier")
 
     def publish(self) -> None:
         """Finish, and give the file its final name; an earlier file of that name is replaced."""
         self.finish()
         if self._pending:
-            with _output_errors(self.path):
+            with self._telling():
                 self._partial.replace(self.path)
             self._pending = False
 
@@ -87,7 +91,7 @@ class PendingFile(ABC):
                 self._close()
         if self._pending:
             self._pending = False
-            with _output_errors(self.path):
+            with self._telling():
                 self._partial.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
@@ -102,9 +106,23 @@ class PendingFile(ABC):
         finally:
             self.discard()
 
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Turn what the system and libav raise into one line that names the final file."""
+        try:
+            yield
+        except (OSError, av.FFmpegError) as error:
+            self._whole = False
+            reason = (error.strerror or str(error)).lower()
+            raise OutputError(f"{self.path}: cannot be written: {reason}") from None
+
+    @abstractmethod
+    def _complete(self) -> None:
+        """Write what is held back."""
+
     @abstractmethod
     def _close(self) -> None:
-        """Write what is held back and close the temporary file, even when that fails."""
+        """Close the temporary file."""
 
 
 class OverlayVideo(PendingFile):
@@ -132,25 +150,30 @@ class OverlayVideo(PendingFile):
         self._size_px = (width_px, height_px)
         self._start_s: float | None = None
         self._ticks = -1
+        self._container = av.open(str(self._partial), "w", format="mp4", options={"movflags": "+faststart"})
         try:
-            with _output_errors(self.path):
-                self._container = av.open(str(self._partial), "w", format="mp4", options={"movflags": "+faststart"})
-                self._stream = self._container.add_stream(
-                    "libx264",
-                    rate=Fraction(frame_rate_hz).limit_denominator(1001),
-                    options={"preset": "veryfast", "crf": str(crf)},
-                )
-        except BaseException:
-            self._partial.unlink(missing_ok=True)
+            self._stream = self._container.add_stream(
+                _ENCODER,
+                rate=Fraction(frame_rate_hz).limit_denominator(1001),
+                options={"preset": "veryfast", "crf": str(crf)},
+            )
+            self._stream.width = width_px + width_px % 2
+            self._stream.height = height_px + height_px % 2
+            self._stream.pix_fmt = "yuv420p"
+            context = self._stream.codec_context
+            context.time_base = Fraction(1, _TICKS_PER_S)
+            context.thread_type = "AUTO"  # slices alone, PyAV's choice, cost x264 size and speed
+            context.colorspace = context.color_primaries = context.color_trc = _BT709
+            context.color_range = _LIMITED_RANGE
+            with self._telling():
+                # At once: a header that fails with the first frame is tried again by the next, and libav crashes.
+                self._container.start_encoding()
+        except UnknownCodecError:
+            self.discard()
+            raise OutputError(f"{self.path}: PyAV comes without {_ENCODER}; its wheels have it") from None
+        except OutputError:
+            self.discard()
             raise
-        self._stream.width = width_px + width_px % 2
-        self._stream.height = height_px + height_px % 2
-        self._stream.pix_fmt = "yuv420p"
-        context = self._stream.codec_context
-        context.time_base = Fraction(1, _TICKS_PER_S)
-        context.thread_type = "AUTO"  # slices alone, PyAV's choice, cost x264 size and speed
-        context.colorspace = context.color_primaries = context.color_trc = _BT709
-        context.color_range = _LIMITED_RANGE
 
     def write(self, image: Image, time_s: float) -> None:
         """Append an image; the first one's time becomes 0.
@@ -165,13 +188,15 @@ class OverlayVideo(PendingFile):
         Raises
         ------
         ValueError
-            When the image has not the size announced.
+            When the image has not the size announced, or the video is finished.
         OutputError
             When the file cannot be written.
         """
         height_px, width_px = image.shape[:2]
         if (width_px, height_px) != self._size_px:
             raise ValueError(f"image is {width_px}x{height_px} px; the video is {self._size_px} px")
+        if not self._open:
+            raise ValueError(f"{self.path} is finished; nothing can be added")
         if self._start_s is None:
             self._start_s = time_s
         self._ticks = max(round((time_s - self._start_s) * _TICKS_PER_S), self._ticks + 1)
@@ -185,14 +210,14 @@ class OverlayVideo(PendingFile):
         )
         picture.pts = self._ticks
         picture.time_base = Fraction(1, _TICKS_PER_S)
-        with _output_errors(self.path):
+        with self._telling():
             self._container.mux(self._stream.encode(picture))
 
+    def _complete(self) -> None:
+        self._container.mux(self._stream.encode())
+
     def _close(self) -> None:
-        try:
-            self._container.mux(self._stream.encode())
-        finally:
-            self._container.close()
+        self._container.close()
 
 
 class TrackFile(PendingFile):
@@ -211,7 +236,7 @@ class TrackFile(PendingFile):
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
-        with _output_errors(self.path):
+        with self._telling():
             self._file = self._partial.open("w", encoding="utf-8", newline="\n")
 
     def write(self, frame_index: int, tracks: Tracks) -> None:
@@ -222,17 +247,11 @@ class TrackFile(PendingFile):
         OutputError
             When the file cannot be written.
         """
-        with _output_errors(self.path):
+        with self._telling():
             self._file.write(format_rows(frame_index, tracks))
+
+    def _complete(self) -> None:
+        self._file.flush()
 
     def _close(self) -> None:
         self._file.close()
-
-
-@contextmanager
-def _output_errors(path: Path) -> Iterator[None]:
-    """Turn what the system and libav raise into one line that names the final file."""
-    try:
-        yield
-    except (OSError, av.FFmpegError) as error:
-        raise OutputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
