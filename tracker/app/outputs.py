@@ -114,8 +114,11 @@ class _RecordFile(PendingFile):
         super().__init__(path)
         self._text = text
 
-    def _close(self) -> None:
+    def _complete(self) -> None:
         self.partial_path.write_text(self._text, encoding="utf-8", newline="\n")
+
+    def _close(self) -> None:
+        pass
 
 
 def _own_files(folder: Path) -> set[str]:

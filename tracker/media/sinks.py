@@ -62,6 +62,11 @@ class PendingFile(ABC):
         with self._telling():
             self._partial.write_bytes(b"")
 
+    @property
+    def partial_path(self) -> Path:
+        """The temporary file."""
+        return self._partial
+
     def finish(self) -> None:
         """Complete and close the temporary file; nothing can be written afterwards."""
         if self._open:
@@ -153,7 +158,7 @@ class OverlayVideo(PendingFile):
         self._container = av.open(str(self._partial), "w", format="mp4", options={"movflags": "+faststart"})
         try:
             self._stream = self._container.add_stream(
-                _ENCODER,
+                _ENCODER,  # type: ignore[call-overload]
                 rate=Fraction(frame_rate_hz).limit_denominator(1001),
                 options={"preset": "veryfast", "crf": str(crf)},
             )
