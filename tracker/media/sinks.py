@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import av
 import numpy as np
@@ -32,7 +32,7 @@ from tracker.errors import OutputError
 from tracker.formats.motchallenge import format_rows
 from tracker.structures import Image, Tracks
 
-_ENCODER = "libx264"
+_ENCODER: Final = "libx264"
 _TICKS_PER_S = 90_000
 _BT709 = 1  # AVCOL_SPC_BT709, AVCOL_PRI_BT709, AVCOL_TRC_BT709 and SWS_CS_ITU709 alike
 _LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
@@ -158,7 +158,7 @@ class OverlayVideo(PendingFile):
         self._container = av.open(str(self._partial), "w", format="mp4", options={"movflags": "+faststart"})
         try:
             self._stream = self._container.add_stream(
-                _ENCODER,  # type: ignore[call-overload]
+                _ENCODER,
                 rate=Fraction(frame_rate_hz).limit_denominator(1001),
                 options={"preset": "veryfast", "crf": str(crf)},
             )
