@@ -1,0 +1,420 @@
+"""The loop from source to sinks, with a source and a detector made for the test."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pytest
+import yaml
+
+from tracker import Detections, Frame, Tracks, track_video
+from tracker.app.inputs import Job, open_input
+from tracker.app.outputs import OVERLAY, RECORD, TRACKS
+from tracker.app.pipeline import Progress, run
+from tracker.config import load_config
+from tracker.errors import ConfigurationError, DetectorError, FormatError, OutputError, VideoError
+from tracker.media.overlay import OverlayPainter
+from tracker.media.sinks import OverlayVideo, TrackFile
+
+WIDTH_PX, HEIGHT_PX = 64, 48
+
+
+class FakeVideo:
+    """What `open_video` returns: frames whose top left pixel tells their number."""
+
+    def __init__(self, count: int, *, start: int = 1, rate_hz: float = 10.0, told: bool = True) -> None:
+        self.name = "fake"
+        self.width_px, self.height_px, self.frame_rate_hz = WIDTH_PX, HEIGHT_PX, rate_hz
+        self.frame_count = count - start + 1 if told else None
+        self.loss: str | None = None
+        self.closed = False
+        self._frames = self._make(start, count)
+
+    def _make(self, start: int, count: int) -> Generator[Frame, None, None]:
+        for index in range(start, count + 1):
+            image = np.zeros((HEIGHT_PX, WIDTH_PX, 3), np.uint8)
+            image[0, 0] = index
+            yield Frame(index, (index - 1) / self.frame_rate_hz, image)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._frames
+
+    def __next__(self) -> Frame:
+        return next(self._frames)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) == before
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeVideo]:
+    """Let every path open the fake video that the test asks for."""
+
+    def prepare(count: int, **about: Any) -> FakeVideo:
+        video = FakeVideo(count, **about)
+        monkeypatch.setattr("tracker.app.inputs.open_video", lambda *_, **__: video)
+        return video
+
+    return prepare
+
+
+def box_at(index: int) -> Detections:
+    return Detections([[index, 10.0, index + 10.0, 30.0]], [0.9])
+
+
+def read_number(image: np.ndarray) -> Detections:
+    return box_at(int(image[0, 0, 0]))
+
+
+def test_frames_come_in_order_with_the_tracks_of_their_own_image(play: Callable[..., FakeVideo]) -> None:
+    play(40)
+    steps = list(track_video("any.mp4", detector=read_number))
+    assert [frame.index for frame, _ in steps] == list(range(1, 41))
+    assert [tracks.boxes_xyxy[0, 0] for _, tracks in steps] == list(range(1, 41))
+    assert {int(tracks.ids[0]) for _, tracks in steps} == {1}
+
+
+class Looking:
+    def detect(self, image: np.ndarray) -> Detections:
+        return read_number(image)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"detector": Looking()}, {"detections": {n: box_at(n) for n in range(1, 21)}}],
+    ids=["an object with detect", "detections by frame"],
+)
+def test_detections_may_come_from(given: dict[str, Any], play: Callable[..., FakeVideo]) -> None:
+    def boxes(steps: Iterator[tuple[Frame, Tracks]]) -> list[list[float]]:
+        return [tracks.boxes_xyxy[0].tolist() for _, tracks in steps]
+
+    play(20)
+    expected = boxes(track_video("any.mp4", detector=read_number))
+    play(20)
+    assert boxes(track_video("any.mp4", **given)) == expected
+
+
+def test_the_video_s_own_times_reach_the_tracker(play: Callable[..., FakeVideo]) -> None:
+    # Time that stands still is refused by the tracker: the proof that it is handed on.
+    video = play(5)
+    video._frames = (Frame(n, 0.0, np.zeros((HEIGHT_PX, WIDTH_PX, 3), np.uint8)) for n in (1, 2))
+    with pytest.raises(ValueError, match="time_s"):
+        list(track_video("any.mp4", detector=read_number))
+
+
+def test_camera_motion_reaches_the_tracker_by_frame_number(play: Callable[..., FakeVideo]) -> None:
+    play(6)
+    with pytest.raises(ValueError, match="camera_affine"):
+        list(track_video("any.mp4", detector=read_number, camera_motion={5: np.zeros((3, 3))}))
+    play(6)
+    jump = np.array([[1.0, 0.0, 300.0], [0.0, 1.0, 0.0]])
+    there = {n: box_at(n if n < 4 else n + 300) for n in range(1, 7)}
+    ids = [t.ids.tolist() for _, t in track_video("any.mp4", detections=there, camera_motion={4: jump})]
+    assert ids == [[1]] * 6
+
+
+def test_leaving_the_loop_closes_the_video(play: Callable[..., FakeVideo]) -> None:
+    video = play(1000)
+    steps = track_video("any.mp4", detector=read_number)
+    assert [frame.index for frame, _ in islice(steps, 3)] == [1, 2, 3]
+    steps.close()
+    assert video.closed
+
+
+def test_a_detector_s_own_error_surfaces(play: Callable[..., FakeVideo]) -> None:
+    def blind(image: np.ndarray) -> Detections:
+        if image[0, 0, 0] == 7:
+            raise LookupError("frame seven")
+        return box_at(1)
+
+    video = play(1000)
+    seen = []
+    with pytest.raises(LookupError, match="frame seven"):
+        seen.extend(frame.index for frame, _ in track_video("any.mp4", detector=blind))
+    assert video.closed
+
+
+def test_a_detector_must_return_detections(play: Callable[..., FakeVideo]) -> None:
+    play(3)
+    with pytest.raises(DetectorError, match="returned a list; it must return Detections"):
+        list(track_video("any.mp4", detector=lambda image: []))  # type: ignore[arg-type, return-value]
+
+
+def test_a_job_has_one_source_of_detections() -> None:
+    with pytest.raises(ValueError, match="not both"):
+        next(track_video("any.mp4", detector=read_number, detections={}))
+    with pytest.raises(ValueError, match="video or recorded detections"):
+        Job()
+
+
+def test_recorded_detections_need_a_file() -> None:
+    config = load_config(overrides=["detection.kind=recorded"])
+    with pytest.raises(ConfigurationError, match="--detections"):
+        next(track_video("any.mp4", config))
+
+
+# ------------------------------------------------------------------------- what does not fit together
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["length known", "length not known"])
+@pytest.mark.parametrize("kind", ["detections", "camera_motion"])
+def test_data_beyond_the_last_frame(kind: str, told: bool, play: Callable[..., FakeVideo]) -> None:
+    data: dict[str, Any] = {
+        "detections": {9: box_at(9)},
+        "camera_motion": {9: np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])},
+    }
+    given = {"detections": {}} | {kind: data[kind]}
+    play(8, told=told)
+    with pytest.raises(FormatError, match="goes to frame 9, but the video ends with frame 8"):
+        list(track_video("any.mp4", **given))
+    play(9, told=told)
+    assert len(list(track_video("any.mp4", **given))) == 9
+
+
+def test_data_far_beyond_the_last_frame_are_refused_at_once(play: Callable[..., FakeVideo]) -> None:
+    video = play(20)
+    with pytest.raises(FormatError, match="goes to frame 40, but the video ends with frame 20"):
+        next(track_video("any.mp4", detections={40: box_at(1)}))
+    assert next(video).index == 1  # nothing was read
+
+
+def test_data_of_frames_that_were_lost_or_not_asked_for_are_no_fault(play: Callable[..., FakeVideo]) -> None:
+    video = play(8)
+    video.loss = "half of it"
+    assert len(list(track_video("any.mp4", detections={9: box_at(9)}))) == 8
+    play(3)
+    assert len(list(track_video("any.mp4", detections={9: box_at(9)}, frames=3))) == 3
+
+
+def test_frame_rates_by_precedence(tmp_path: Path, play: Callable[..., FakeVideo]) -> None:
+    file = tmp_path / "det" / "det.txt"
+    file.parent.mkdir()
+    file.write_text("2,-1,10,10,10,20,0.9\n")
+    (tmp_path / "seqinfo.ini").write_text("[Sequence]\nframeRate=14\nseqLength=4\n")
+
+    def settle(**job: Any) -> tuple[float, list[float], list[str]]:
+        said: list[str] = []
+        with open_input(Job(detections=file, **job), notice=said.append) as source:
+            return source.frame_rate_hz, [source.time_s(frame) for frame in source.frames], said
+
+    video = tmp_path / "a.mp4"
+    video.touch()
+    play(3, rate_hz=10.0)
+    rate_hz, times_s, said = settle(video=video, frame_rate_hz=5.0)
+    assert (rate_hz, times_s) == (5.0, [0.0, 0.2, 0.4])
+    assert said == [
+        f"frame rate: --fps says 5 Hz, {tmp_path}/seqinfo.ini 14 Hz; 5 Hz is used",
+        f"frame rate: --fps says 5 Hz, {video} 10 Hz; 5 Hz is used",
+    ]
+
+    play(3, rate_hz=10.0)
+    rate_hz, times_s, said = settle(video=video)
+    assert (rate_hz, times_s) == (14.0, [0.0, 1 / 14, 2 / 14])
+    assert said == [f"frame rate: {tmp_path}/seqinfo.ini says 14 Hz, {video} 10 Hz; 14 Hz is used"]
+
+    play(3, rate_hz=13.99)  # the same rate, rounded: the video's own times count
+    rate_hz, times_s, said = settle(video=video)
+    assert times_s == [0.0, 1 / 13.99, 2 / 13.99]
+    assert said == []
+
+    rate_hz, times_s, said = settle()  # without a video, to the length that seqinfo.ini tells
+    assert (rate_hz, times_s, said) == (14.0, [0.0, 1 / 14, 2 / 14, 3 / 14], [])
+
+    (tmp_path / "seqinfo.ini").unlink()
+    rate_hz, times_s, said = settle()
+    assert (rate_hz, len(times_s)) == (30.0, 2)
+    assert said == ["frame rate: not known; 30 Hz (tracking.frame_rate_hz) is assumed, --fps gives it"]
+
+
+def test_images_take_the_settled_rate_for_the_overlay_too(tmp_path: Path, play: Callable[..., FakeVideo]) -> None:
+    play(3, rate_hz=30.0)
+    with open_input(Job(video=tmp_path, detector=read_number, frame_rate_hz=2.0)) as source:
+        assert [frame.time_s for frame in source.frames] == [0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("A/det/det.txt", "A"), ("A/det.txt", "A"), ("A/det/frcnn.txt", "frcnn"), ("A.txt", "A")],
+)
+def test_recorded_detections_name_the_output(path: str, name: str, tmp_path: Path) -> None:
+    file = tmp_path / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("1,-1,10,10,10,20,0.9\n")
+    with open_input(Job(detections=file)) as source:
+        assert source.name == name
+
+
+# ------------------------------------------------------------------------------------------ whole runs
+
+
+def run_fake(
+    folder: Path, play: Callable[..., FakeVideo], count: int = 12, **options: Any
+) -> tuple[Any, list[Progress]]:
+    play(count)
+    seen: list[Progress] = []
+    progress = options.pop("progress", seen.append)
+    job = Job(video=Path("any.mp4"), detector=options.pop("detector", read_number))
+    return run(job, folder, progress=progress, **options), seen
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_run_writes_and_tells_what_it_did(tmp_path: Path, play: Callable[..., FakeVideo]) -> None:
+    summary, seen = run_fake(tmp_path, play, command="track --video any.mp4")
+    assert names(tmp_path) == {OVERLAY, TRACKS, RECORD}
+    assert [path.name for path in summary.files] == [OVERLAY, TRACKS, RECORD]
+    rows = (tmp_path / TRACKS).read_text().splitlines()
+    assert [row.split(",")[:2] for row in rows] == [[str(n), "1"] for n in range(1, 13)]
+    assert (summary.frames, summary.tracks, summary.boxes, summary.detections) == (12, 1, 12, 12)
+    assert [state.done for state in seen if state.activity == "tracking"] == list(range(1, 13))
+    record = yaml.safe_load((tmp_path / RECORD).read_text())
+    assert record["counts"] == {
+        "first_frame": 1, "last_frame": 12, "frames": 12, "detections": 12, "boxes": 12, "tracks": 1
+    }  # fmt: skip
+    assert set(record["time"]["stages"]) == {"decode", "detect", "track", "draw", "encode", "write"}
+    assert record["command"] == "track --video any.mp4"
+    assert load_config().model_dump(mode="json") == record["configuration"]
+    assert set(record["files"]) == {OVERLAY, TRACKS}
+
+
+def test_a_stopped_run_completes_its_files(tmp_path: Path, play: Callable[..., FakeVideo]) -> None:
+    stop = threading.Event()
+
+    def progress(state: Progress) -> None:
+        if state.done == 5:
+            stop.set()
+
+    summary, _ = run_fake(tmp_path, play, count=200, progress=progress, stop=stop)
+    assert summary.interrupted
+    assert 5 <= summary.frames < 200
+    assert names(tmp_path) == {OVERLAY, TRACKS, RECORD}
+    rows = (tmp_path / TRACKS).read_text().splitlines()
+    assert [int(row.split(",")[0]) for row in rows] == list(range(1, summary.frames + 1))
+    assert yaml.safe_load((tmp_path / RECORD).read_text())["interrupted"] is True
+
+
+def test_a_run_stopped_before_its_first_frame_leaves_nothing(tmp_path: Path, play: Callable[..., FakeVideo]) -> None:
+    stop = threading.Event()
+    stop.set()
+    summary, _ = run_fake(tmp_path / "new", play, stop=stop)
+    assert (summary.interrupted, summary.frames, summary.files) == (True, 0, [])
+    assert names(tmp_path) == set()
+
+
+def failing(function: Callable[..., Any], error: BaseException, call: int = 6) -> Callable[..., Any]:
+    """Return the function, raising the error at its sixth call."""
+    calls = iter(range(1, 1000))
+
+    def wrapper(*arguments: Any) -> Any:
+        if next(calls) == call:
+            raise error
+        return function(*arguments)
+
+    return wrapper
+
+
+@pytest.mark.parametrize("folder", [".", "new/deep"], ids=["after an earlier run", "in a new folder"])
+@pytest.mark.parametrize("stage", ["detect", "draw", "encode", "write", "progress"])
+def test_whatever_fails_nothing_is_left_and_earlier_files_stay(
+    stage: str,
+    folder: str,
+    tmp_path: Path,
+    play: Callable[..., FakeVideo],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_fake(tmp_path, play)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    # What breaks into progress is Ctrl-C, unless somebody handles it.
+    error = KeyboardInterrupt() if stage == "progress" else OutputError("the disk is full")
+    options: dict[str, Any] = {}
+    if stage == "detect":
+        options["detector"] = failing(read_number, error)
+    elif stage == "progress":
+        options["progress"] = failing(lambda _: None, error)
+    else:
+        owner, name = {
+            "draw": (OverlayPainter, "paint"),
+            "encode": (OverlayVideo, "write"),
+            "write": (TrackFile, "write"),
+        }[stage]
+        monkeypatch.setattr(owner, name, failing(getattr(owner, name), error))
+    with pytest.raises(type(error)) as caught:
+        run_fake(tmp_path / folder, play, **options)
+    assert caught.value is error
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_failing_last_step_leaves_nothing(
+    tmp_path: Path, play: Callable[..., FakeVideo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = OutputError("the disk is full")
+    monkeypatch.setattr(OverlayVideo, "finish", failing(OverlayVideo.finish, error, call=1))
+    with pytest.raises(OutputError, match="disk is full"):
+        run_fake(tmp_path / "new", play)
+    assert names(tmp_path) == set()
+
+
+def test_a_source_that_fails_on_the_way(tmp_path: Path, play: Callable[..., FakeVideo]) -> None:
+    video = play(12)
+    frames = video._frames
+
+    def breaking() -> Generator[Frame, None, None]:
+        yield from islice(frames, 4)
+        raise VideoError("image 5 cannot be read")
+
+    video._frames = breaking()
+    with pytest.raises(VideoError, match="image 5"):
+        run(Job(video=Path("any.mp4"), detector=read_number), tmp_path / "new")
+    assert names(tmp_path) == set()
+
+
+def test_a_run_without_overlay_removes_the_earlier_one(tmp_path: Path, play: Callable[..., FakeVideo]) -> None:
+    run_fake(tmp_path, play)
+    summary, _ = run_fake(tmp_path, play, overlay=False)
+    assert names(tmp_path) == {TRACKS, RECORD}
+    assert set(summary.stages) == {"decode", "detect", "track", "write"}
+    run_fake(tmp_path, play)
+    assert names(tmp_path) == {OVERLAY, TRACKS, RECORD}
+
+
+@pytest.mark.parametrize("name", [OVERLAY, TRACKS, RECORD])
+def test_foreign_files_are_not_touched(name: str, tmp_path: Path, play: Callable[..., FakeVideo]) -> None:
+    (tmp_path / name).write_text("mine\n")
+    with pytest.raises(OutputError, match=f"{name}: is not, or no longer, what a run of track wrote"):
+        run_fake(tmp_path, play)
+    assert names(tmp_path) == {name}
+    assert (tmp_path / name).read_text() == "mine\n"
+
+
+def test_an_own_file_that_was_changed_is_not_touched(tmp_path: Path, play: Callable[..., FakeVideo]) -> None:
+    run_fake(tmp_path, play)
+    with (tmp_path / TRACKS).open("a") as file:
+        file.write("99,1,0,0,1,1,1,-1,-1,-1\n")
+    changed = (tmp_path / TRACKS).read_bytes()
+    with pytest.raises(OutputError, match="no longer"):
+        run_fake(tmp_path, play)
+    assert (tmp_path / TRACKS).read_bytes() == changed
+
+
+def test_other_files_in_the_folder_are_left_alone(tmp_path: Path, play: Callable[..., FakeVideo]) -> None:
+    (tmp_path / "notes.txt").write_text("mine\n")
+    run_fake(tmp_path, play)
+    run_fake(tmp_path, play)
+    assert names(tmp_path) == {OVERLAY, TRACKS, RECORD, "notes.txt"}
