@@ -105,6 +105,8 @@ class RefinementConfig(_Section):
     """What the second round of EM learns from the other objects of the frame."""
 
     motion_field: bool = Field(True, description="objects share the motion that the image has in common")
+    field_reach: Positive = Field(7.0, description="distance at which a neighbour no longer counts, in g of both")
+    field_global: NotNegative = Field(0.1, description="weight of all others, wherever they are, against a neighbour's 1")
     refined_hiding: bool = Field(True, description="who hides whom is judged at this frame's positions")
     frame_scale: bool = Field(True, description="a frame in which all innovations are large widens all of them")
 

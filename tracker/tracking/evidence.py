@@ -28,6 +28,7 @@ TEACHER = 0.7
 """Responsibility from which an object of round 1 teaches the others in round 2."""
 TEACHER_HITS = 3
 TEACHER_SCORE = 0.5
+LEAST_TEACHERS = 4
 
 
 @njit(cache=True, error_model="numpy")
@@ -239,14 +240,8 @@ def refine(
                 if c.misses == 0 and scores[column[e]] > TEACHER_SCORE:
                     teacher[n], pair[n] = k, e
                     n += 1
-    if p.motion_field and n >= 4:
-        for i in range(2):
-            field, active = _motion_field(predicted, scene, measured, column, teacher[:n], pair[:n], i, p)
-            prior = scene[0].shift_prior[i]
-            probability = prior * active / (1.0 - prior + prior * active)
-            scene[0].shift_prior[i] = min(max(0.98 * prior + 0.02 * probability, 0.01), 0.9)
-            for k in range(rows):
-                shift[k, i] = probability * field[k]
+    if p.motion_field and n >= LEAST_TEACHERS:
+        _motion_field(predicted, scene, measured, column, teacher[:n], pair[:n], shift, p)
     if p.frame_scale:
         _frame_scale(
             predicted,
@@ -270,50 +265,83 @@ def _motion_field(
     column: IntArray,
     teacher: IntArray,
     pair: IntArray,
-    i: int,
+    shift: FloatArray,
     p: Record,
-) -> tuple[FloatArray, float]:
-    """Return (K,) the others' common innovation at each object along axis ``i``, and its likelihood ratio."""
-    rows, n = len(predicted), len(teacher)
-    S = np.empty(rows)
-    for k in range(rows):
-        S[k] = predicted[k].p00[i] + measurement_variance(i, predicted[k].scale, scene, p)
-    e = np.empty(n)
-    for t in range(n):
-        e[t] = measured[column[pair[t]], i] - predicted[teacher[t]].mean[i]
-    common = float(np.median(e))
-    weight = np.empty(n)
-    for _ in range(5):
-        top, bottom = 0.0, 0.0
-        for t in range(n):
-            variance = S[teacher[t]]
-            q = (e[t] - common) ** 2 / variance
-            weight[t] = 4.0 / (3.0 + q) / variance
-            top += weight[t] * e[t]
-            bottom += weight[t]
-        common = top / bottom
+) -> None:
+    """Write the shift that each object takes over from the others, and learn how likely the image moves.
 
-    field = np.empty(rows)
+    Teacher l counts at object k with weight w_l a_kl, where w_l is robust (Student's t about the common
+    innovation) and a_kl = (1 - |p_k - p_l|^2 / (reach (g_k + g_l))^2)^3 + global share vanishes but for that share at a
+    finite distance, so that only neighbours have to be visited.
+    """
+    rows, n = len(predicted), len(teacher)
+    S = np.empty((rows, 2))
+    centre = np.empty((rows, 2))
     for k in range(rows):
         c = predicted[k]
-        x, y = c.mean[0], c.mean[1] - (p.anchor - 0.5) * c.mean[3]
-        top, bottom = 0.0, 1.0 / S[k]
+        centre[k, 0], centre[k, 1] = c.mean[0], c.mean[1] - (p.anchor - 0.5) * c.mean[3]
+        for i in range(2):
+            S[k, i] = c.p00[i] + measurement_variance(i, c.scale, scene, p)
+    e = np.empty((n, 2))
+    weight = np.empty((n, 2))
+    total_weight, total = np.zeros(2), np.zeros(2)
+    for i in range(2):
         for t in range(n):
-            if teacher[t] == k:
-                continue
-            o = predicted[teacher[t]]
-            dx, dy = o.mean[0] - x, o.mean[1] - (p.anchor - 0.5) * o.mean[3] - y
-            reach = 3.0 * (c.scale + o.scale)
-            near = math.exp(-(dx * dx + dy * dy) / (2.0 * reach * reach)) + 0.1
-            top += weight[t] * near * e[t]
-            bottom += weight[t] * near
-        field[k] = top / bottom
-    evidence = 0.0
+            e[t, i] = measured[column[pair[t]], i] - predicted[teacher[t]].mean[i]
+        common = float(np.median(e[:, i]))
+        for _ in range(5):
+            total[i], total_weight[i] = 0.0, 0.0
+            for t in range(n):
+                variance = S[teacher[t], i]
+                q = (e[t, i] - common) ** 2 / variance
+                weight[t, i] = 4.0 / (3.0 + q) / variance
+                total[i] += weight[t, i] * e[t, i]
+                total_weight[i] += weight[t, i]
+            common = total[i] / total_weight[i]
+
+    # Sums over the others: everybody's global share first, then the neighbours' local one.
+    top, bottom = np.empty((rows, 2)), np.empty((rows, 2))
+    for k in range(rows):
+        for i in range(2):
+            top[k, i] = p.field_global * total[i]
+            bottom[k, i] = p.field_global * total_weight[i] + 1.0 / S[k, i]
     for t in range(n):
-        variance = 3.0 * S[teacher[t]]
-        rest = e[t] - field[teacher[t]]
-        evidence -= 2.0 * (math.log1p(rest * rest / variance) - math.log1p(e[t] * e[t] / variance))
-    return field, math.exp(min(max(evidence, -30.0), 30.0))
+        for i in range(2):
+            top[teacher[t], i] -= p.field_global * weight[t, i] * e[t, i]
+            bottom[teacher[t], i] -= p.field_global * weight[t, i]
+    order = np.argsort(centre[teacher, 0], kind="mergesort")
+    sorted_x = centre[teacher[order], 0]
+    largest = 0.0
+    for t in range(n):
+        largest = max(largest, predicted[teacher[t]].scale)
+    for k in range(rows):
+        scale = predicted[k].scale
+        furthest = p.field_reach * (scale + largest)
+        s = np.searchsorted(sorted_x, centre[k, 0] - furthest)
+        while s < n and sorted_x[s] < centre[k, 0] + furthest:
+            t = order[s]
+            s += 1
+            dx, dy = centre[teacher[t], 0] - centre[k, 0], centre[teacher[t], 1] - centre[k, 1]
+            reach = p.field_reach * (scale + predicted[teacher[t]].scale)
+            inside = 1.0 - (dx * dx + dy * dy) / (reach * reach)
+            if inside > 0.0 and teacher[t] != k:
+                share = inside * inside * inside
+                for i in range(2):
+                    top[k, i] += weight[t, i] * share * e[t, i]
+                    bottom[k, i] += weight[t, i] * share
+    for i in range(2):
+        evidence = 0.0
+        for t in range(n):
+            k = teacher[t]
+            variance = 3.0 * S[k, i]
+            rest = e[t, i] - top[k, i] / bottom[k, i]
+            evidence -= 2.0 * (math.log1p(rest * rest / variance) - math.log1p(e[t, i] * e[t, i] / variance))
+        odds = math.exp(min(max(evidence, -30.0), 30.0))
+        prior = scene[0].shift_prior[i]
+        moving = prior * odds / (1.0 - prior + prior * odds)
+        scene[0].shift_prior[i] = min(max(0.98 * prior + 0.02 * moving, 0.01), 0.9)
+        for k in range(rows):
+            shift[k, i] = moving * top[k, i] / bottom[k, i]
 
 
 @njit(cache=True, error_model="numpy")

@@ -187,7 +187,7 @@ def adapt(
 ) -> None:
     """Learn the noise from this frame's confident matches: per object the process, per scene both.
 
-    ``z`` are normalised innovations clipped to 3 and z' those of the same object's previous match. Measurement
+    z are the normalised innovations clipped to 3, z' those of the same object's previous match. Measurement
     noise follows their size; process noise follows their lag-1 correlation, which a filter that trusts its
     motion too much or too little shows: steady walkers have little, dancers and driving much. For sizes the
     cross term of width and height is used, since approach moves both together and box noise does not.
@@ -199,7 +199,7 @@ def adapt(
     scene
         Changed in place.
     z
-        (K, 4) clipped normalised innovations, valid where ``detection`` is not -1.
+        (K, 4) normalised innovations, valid where ``detection`` is not -1.
     confidence
         (K,) responsibility of the claimed detection.
     scores
@@ -208,6 +208,7 @@ def adapt(
         (K,) claimed detection, -1 for none.
     """
     n = 0
+    now = np.empty(4)
     z2_position, z2_size, lag_position, lag_size = 0.0, 0.0, 0.0, 0.0
     for k in range(len(predicted)):
         c = predicted[k]
@@ -221,11 +222,13 @@ def adapt(
         ):
             continue
         n += 1
-        mean_z2 = (z[k, 0] * z[k, 0] + z[k, 1] * z[k, 1]) / 2.0
+        for i in range(4):
+            now[i] = min(max(z[k, i], -Z_LIMIT), Z_LIMIT)
+        mean_z2 = (now[0] * now[0] + now[1] * now[1]) / 2.0
         z2_position += mean_z2
-        z2_size += (z[k, 2] * z[k, 2] + z[k, 3] * z[k, 3]) / 2.0
-        lag_position += (z[k, 0] * c.z[0] + z[k, 1] * c.z[1]) / 2.0
-        lag_size += (z[k, 2] * c.z[3] + z[k, 3] * c.z[2]) / 2.0
+        z2_size += (now[2] * now[2] + now[3] * now[3]) / 2.0
+        lag_position += (now[0] * c.z[0] + now[1] * c.z[1]) / 2.0
+        lag_size += (now[2] * c.z[3] + now[3] * c.z[2]) / 2.0
         factor = 0.98 * c.log_noise_factor + p.object_rate * (mean_z2 - 1.0)
         c.log_noise_factor = min(max(factor, -2.0), 2.0)
     if n == 0:

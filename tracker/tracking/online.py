@@ -61,11 +61,13 @@ def _advance(
     tau: float,
     next_id: int,
     parameter: Records,
-) -> tuple[Records, Records, Records, tuple[IntArray, IntArray, FloatArray], IntArray, FloatArray, float]:
-    """Run one frame; see :func:`step`. Only detections at or above the score floor may come in."""
+) -> tuple[Records, Records, Records, IntArray, IntArray, FloatArray, IntArray, FloatArray, float]:
+    """Run one frame; see :func:`step`."""
     p = parameter[0]
     scene = scene.copy()
-    n = len(boxes_xyxy)
+    heard = np.flatnonzero(scores >= p.score_floor)
+    boxes_xyxy, scores, labels = boxes_xyxy[heard], scores[heard], labels[heard]
+    n = len(heard)
     measured = measured_coordinates(boxes_xyxy, p.anchor)
 
     # Prediction: last frame's mixture, moved and widened, is the prior of this frame.
@@ -97,7 +99,7 @@ def _advance(
     confidence = np.zeros(rows)
     owner = np.full(n, -1, np.int64)
     share = np.zeros(n)
-    z = np.zeros((rows, 4))
+    z = np.full((rows, 4), np.nan)
     for e in range(len(column)):
         share[column[e]] += beta[e]
     for k in range(rows):
@@ -108,8 +110,7 @@ def _advance(
         j = column[e]
         detection[k], confidence[k], owner[j] = j, beta[e], k
         for i in range(4):
-            S = c.p00[i] + measurement_variance(i, c.scale, scene, p)
-            z[k, i] = min(max((measured[j, i] - c.mean[i]) / math.sqrt(S), -Z_LIMIT), Z_LIMIT)
+            z[k, i] = (measured[j, i] - c.mean[i]) / math.sqrt(c.p00[i] + measurement_variance(i, c.scale, scene, p))
         if c.hits >= PROVEN_HITS:
             scene[0].objects[score_bin(scores[j])] += 1.0
 
@@ -126,9 +127,9 @@ def _advance(
             total -= beta[e]
         there = c.existence * (1.0 - visible[k]) / max(total, 1e-15)
         c.existence = there / (1.0 - c.existence + there)
-        c.detection = detection[k]
         c.responsibility = confidence[k]
         j = detection[k]
+        c.detection = heard[j] if j >= 0 else -1
         if j < 0:
             c.misses += 1
             c.missed_tau += tau
@@ -142,7 +143,8 @@ def _advance(
         c.hits += 1
         c.misses = 0
         c.missed_tau = 0.0
-        c.z[:] = z[k]
+        for i in range(4):
+            c.z[i] = min(max(z[k, i], -Z_LIMIT), Z_LIMIT)
         c.score = scores[j]
         c.box[:] = boxes_xyxy[j]
         remember_centre(c, boxes_xyxy[j])
@@ -176,10 +178,14 @@ def _advance(
             dead += 1
     for b in range(births):
         alive[count] = born[b]
+        alive[count].detection = heard[born[b].detection]
         if p.confirmation_hits <= 1:
             alive[count].status = 1
         count += 1
-    return alive[:count], scene, chains, (row_start, column, beta), died[:dead], z, log_evidence
+    row = np.empty(len(column), np.int64)
+    for k in range(rows):
+        row[row_start[k] : row_start[k + 1]] = k
+    return alive[:count], scene, chains, row, heard[column], beta, died[:dead], z, log_evidence
 
 
 def step(
@@ -228,33 +234,26 @@ def _step(
     elapsed_s = time_s - state.time_s if state.frame_index else 1.0 / TAU_PER_S
     if not elapsed_s > 0.0:
         raise ValueError(f"time_s is {time_s}; it must be later than the last frame's {state.time_s}")
-    heard = np.flatnonzero(detections.scores >= parameter["score_floor"][0])
-    used = detections if len(heard) == len(detections) else detections.select(heard)
-    alive, scene, chains, graph, died, z, log_evidence = _advance(
+    alive, scene, chains, row, column, beta, died, z, log_evidence = _advance(
         state.components,
         state.scene,
         state.chains,
-        used.boxes_xyxy,
-        used.scores,
-        used.classes,
+        detections.boxes_xyxy,
+        detections.scores,
+        detections.classes,
         _STILL if camera_affine is None else camera_affine,
         elapsed_s * TAU_PER_S,
         state.next_id,
         parameter,
     )
-    if used is not detections:
-        claimed = alive["detection"] >= 0
-        alive["detection"][claimed] = heard[alive["detection"][claimed]]
-    survivors = len(state.components) - len(died)
-    born = alive["id"][survivors:]
-    row_start, column, beta = graph
+    born = alive["id"][len(state.components) - len(died) :]
     info = StepInfo(
-        rows=np.repeat(np.arange(len(row_start) - 1), np.diff(row_start)),
-        columns=heard[column],
+        rows=row,
+        columns=column,
         responsibilities=beta,
         log_likelihood=log_evidence,
+        ids=state.components["id"],
         innovations=z,
-        innovation_ids=state.components["id"],
         born=born,
         died=died,
     )

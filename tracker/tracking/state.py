@@ -109,10 +109,11 @@ class StepInfo:
         (E,) sparse table: component row before the step, detection row, probability.
     log_likelihood
         Log-likelihood ratio of the frame's detections against all of them being clutter.
+    ids
+        (K,) identities of the components before the step, in the order of ``rows``.
     innovations
-        (M, 4) normalised innovations of the claimed detections, by component.
-    innovation_ids
-        (M,) identities of their components.
+        (K, 4) innovation of the claimed detection over its predicted standard deviation in centre x, anchored
+        y, width and height; NaN where nothing was claimed.
     born, died
         Identities that began and ended in this step.
     """
@@ -121,8 +122,8 @@ class StepInfo:
     columns: IntArray
     responsibilities: FloatArray
     log_likelihood: float
+    ids: IntArray
     innovations: FloatArray
-    innovation_ids: IntArray
     born: IntArray
     died: IntArray
 
