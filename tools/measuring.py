@@ -85,7 +85,7 @@ def load(sequence: Sequence) -> Recording:
     info = read_sequence_info(found)
     if info.frame_rate_hz is None:
         raise SystemExit(f"{found}: names no frameRate")
-    count = max(info.frame_count or 0, max(frames))
+    count = max(info.frame_count or 0, *frames)
     motion = sequence.folder / "gmc.txt"
     return Recording(
         frame_rate_hz=info.frame_rate_hz,
