@@ -251,8 +251,8 @@ def _display(quiet: bool) -> Iterator[tuple[Callable[[Progress], None], Callable
         disable=quiet or not console.is_terminal,
     )
     task = bar.add_task("opening", total=None, rate=0.0, alive=0)
-    began_s = drawn_s = time.perf_counter()
     activity = "opening"
+    began_s = drawn_s = time.perf_counter()
 
     def progress(state: Progress) -> None:
         nonlocal activity, began_s, drawn_s
@@ -262,15 +262,10 @@ def _display(quiet: bool) -> Iterator[tuple[Callable[[Progress], None], Callable
         elif now_s - drawn_s < _REDRAW_S:
             return
         drawn_s = now_s
-        rate = state.done / (now_s - began_s) if now_s > began_s else 0.0
-        bar.update(
-            task,
-            description=activity,
-            completed=state.done,
-            total=state.total,
-            rate=rate,
-            alive=state.alive,
-        )
+        bar.update(task, description=activity, completed=state.done, total=state.total)
+        if state.alive is not None:
+            rate = state.done / max(now_s - began_s, _REDRAW_S)
+            bar.update(task, rate=rate, alive=state.alive)
 
     with bar:
         yield progress, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -50,13 +50,13 @@ class Progress:
     done, total
         Frames; ``total`` is None when it is not known.
     alive
-        Tracks seen in the last frame.
+        Tracks seen in the last frame; None while nothing is tracked.
     """
 
     activity: str
     done: int = 0
     total: int | None = None
-    alive: int = 0
+    alive: int | None = None
 
 
 @dataclass(slots=True)
