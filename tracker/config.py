@@ -83,6 +83,11 @@ class MotionConfig(_Section):
 class AssociationConfig(_Section):
     """What makes a detection an object's own."""
 
+    responsibilities: Literal["exclusive", "independent", "assignment"] = Field(
+        "exclusive",
+        description="exclusive: one-to-one marginals; independent: each object by itself; "
+        "assignment: all or nothing, as trackers without a mixture do",
+    )
     rounds: int = Field(2, ge=1, le=5, description="EM rounds per frame")
     degrees_of_freedom: PerCoordinate = Field(
         (2.0, 2.0, 1.0, 1.0), description="of the Student-t innovation in each coordinate"

@@ -175,6 +175,19 @@ def association_marginals(
 
 
 @njit(cache=True, error_model="numpy")
+def independent_marginals(row_start: IntArray, log_odds: FloatArray) -> FloatArray:
+    """Return (E,) responsibilities when each row chooses by itself: psi_kj / (1 + sum over j of psi_kj)."""
+    psi = np.exp(log_odds)
+    for k in range(len(row_start) - 1):
+        total = 1.0
+        for e in range(row_start[k], row_start[k + 1]):
+            total += psi[e]
+        for e in range(row_start[k], row_start[k + 1]):
+            psi[e] /= total
+    return psi
+
+
+@njit(cache=True, error_model="numpy")
 def most_probable_claims(row_start: IntArray, column: IntArray, responsibilities: FloatArray, columns: int) -> IntArray:
     """Return for each row the pair it claims, -1 for none: the assignment of least total -log responsibility.
 

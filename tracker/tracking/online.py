@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import ArrayLike
 
 from tracker.config import Config
-from tracker.mixture.exclusive import association_marginals, most_probable_claims
+from tracker.mixture.exclusive import association_marginals, independent_marginals, most_probable_claims
 from tracker.structures import Detections, FloatArray, IntArray, Tracks
 from tracker.tracking.evidence import (
     cover_from_last_frame,
@@ -44,9 +44,28 @@ from tracker.tracking.motion import (
     predicted_boxes,
     update,
 )
-from tracker.tracking.state import COMPONENT, Records, StepInfo, TrackerState, initial_state, parameters
+from tracker.tracking.state import (
+    ASSIGNMENT,
+    COMPONENT,
+    EXCLUSIVE,
+    Records,
+    StepInfo,
+    TrackerState,
+    initial_state,
+    parameters,
+)
 
 _STILL = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+
+
+@njit(cache=True, error_model="numpy")
+def _responsibilities(
+    row_start: IntArray, column: IntArray, log_odds: FloatArray, columns: int, kind: int
+) -> tuple[FloatArray, float]:
+    """Return the responsibilities of all pairs and the log evidence (0 where the kind has none)."""
+    if kind == EXCLUSIVE:
+        return association_marginals(row_start, column, log_odds, columns)
+    return independent_marginals(row_start, log_odds), 0.0
 
 
 @njit(cache=True, error_model="numpy")
@@ -81,7 +100,7 @@ def _advance(
     row_start, column, log_odds = pair_log_odds(
         predicted, scene, visible, shift, widening, boxes_xyxy, measured, scores, labels, p
     )
-    beta, log_evidence = association_marginals(row_start, column, log_odds, n)
+    beta, log_evidence = _responsibilities(row_start, column, log_odds, n, p.responsibilities)
     for _ in range(1, p.rounds):
         graph = (row_start, column, beta)
         shift, widening = refine(predicted, scene, measured, scores, graph, p)
@@ -91,10 +110,15 @@ def _advance(
         row_start, column, log_odds = pair_log_odds(
             predicted, scene, visible, shift, widening, boxes_xyxy, measured, scores, labels, p
         )
-        beta, log_evidence = association_marginals(row_start, column, log_odds, n)
+        beta, log_evidence = _responsibilities(row_start, column, log_odds, n, p.responsibilities)
 
     # Claims: which box shows which object.
     claim = most_probable_claims(row_start, column, beta, n)
+    if p.responsibilities == ASSIGNMENT:
+        beta[:] = 0.0
+        for k in range(rows):
+            if claim[k] >= 0:
+                beta[claim[k]] = 1.0
     detection = np.full(rows, -1, np.int64)
     confidence = np.zeros(rows)
     owner = np.full(n, -1, np.int64)

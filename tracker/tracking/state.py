@@ -26,6 +26,8 @@ LOWEST_BIN = 0.2
 CHAIN_LENGTH = 8
 """Consecutive overlapping detections that prove an object where nobody claimed them."""
 RECENT_CENTRES = 4
+RESPONSIBILITIES = ("exclusive", "independent", "assignment")
+EXCLUSIVE, INDEPENDENT, ASSIGNMENT = range(3)
 
 COMPONENT = np.dtype(
     [
@@ -146,6 +148,7 @@ def parameters(config: Config) -> Records:
         tracking.lifecycle,
     ):
         values.update(section)
+    values["responsibilities"] = RESPONSIBILITIES.index(tracking.association.responsibilities)
     record = np.zeros(1, np.dtype([_field(name, value) for name, value in values.items()]))
     for name, value in values.items():
         record[name] = value
