@@ -131,6 +131,7 @@ class LifecycleConfig(_Section):
 
     confirmation_hits: int = Field(2, ge=1, description="detections that confirm a tentative object")
     max_misses_frames: int = Field(30, ge=0, description="misses in a row that a confirmed object survives")
+    survival: Probability = Field(0.999, description="probability that an object stays for another 1/25 s")
     birth_score: Probability = Field(0.7, description="birth threshold before anything is learned")
     learn_birth_score: bool = Field(True, description="learn the birth threshold from the detections")
     veto_iou: Share = Field(0.5, description="no birth where a claimed detection overlaps more than this")

@@ -84,6 +84,7 @@ def predict(components: Records, scene: Records, affine: FloatArray, tau: float,
             c.p00[i] += tau * (2.0 * c.p01[i] + tau * c.p11[i]) + s * s / 4.0
             c.p01[i] += tau * c.p11[i] + s * s / (2.0 * tau)
             c.p11[i] += s * s / (tau * tau)
+        c.existence *= p.survival**tau
         c.age_frames += 1
     return predicted
 
