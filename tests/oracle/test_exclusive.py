@@ -146,7 +146,7 @@ def test_more_objects_than_detections_never_share_out_more_than_there_is(strengt
     log_odds = np.full((3, 2), strength)
     exact, _ = enumerated(log_odds)
     beta, _ = marginals(log_odds)
-    assert (beta.sum(axis=0) <= 1.0 + 1e-6).all()
+    assert (beta.sum(axis=0) <= 1.0 + 1e-3).all()
     np.testing.assert_allclose(beta, exact, atol=2e-3)
 
 
