@@ -12,15 +12,18 @@ import av
 import numpy as np
 import pytest
 
-from tracker.tracking.online import warm_up
-
 TRACK = Path(sys.executable).with_name("track")
 WIDTH_PX, HEIGHT_PX, RATE_HZ, FRAMES = 96, 64, 10, 30
 
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled() -> None:
-    """Compile before any command is started, so that each finds the cache."""
+    """Compile before any command is started, so that each finds the cache.
+
+    The import waits until here: the folder of the cache is settled after this file is read.
+    """
+    from tracker.tracking.online import warm_up
+
     warm_up()
 
 

@@ -194,7 +194,7 @@ def no_frames(folder: Path) -> Path:
     with av.open(str(folder / "none.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=10)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-        container.mux(stream.encode())
+        container.start_encoding()
     return folder / "none.mp4"
 
 
@@ -225,7 +225,7 @@ BAD_INPUT: dict[str, tuple[str, Callable[[Path], Path], str]] = {
     "an empty file": ("--video", written("a.mp4", ""), "cannot be opened"),
     "a text file named .mp4": ("--video", written("a.mp4", "Dear diary,\n" * 99), "video"),
     "bytes without meaning": ("--video", written("a.mp4", bytes(range(256)) * 40), "cannot be opened"),
-    "a video without frames": ("--video", no_frames, "frame"),
+    "a video without frames": ("--video", no_frames, "holds no"),
     "a folder without images": ("--video", made("a"), "without images"),
     "a pattern without images": ("--video", absent("%03d.png"), "pattern"),
     "an unknown preset": ("--config", absent("other.yaml"), "presets: "),
