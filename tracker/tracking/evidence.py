@@ -29,6 +29,8 @@ TEACHER = 0.7
 TEACHER_HITS = 3
 TEACHER_SCORE = 0.5
 LEAST_TEACHERS = 4
+NEGLIGIBLE_SHIFT = 1e-3
+"""Probability of a moving image below which nothing is shifted, which spares a still camera the second look."""
 
 
 @njit(cache=True, error_model="numpy")
@@ -101,16 +103,16 @@ def detection_probability(predicted: Records, cover: FloatArray, p: Record) -> F
     probability = np.empty(len(predicted))
     for k in range(len(predicted)):
         value = p.detection_probability * (1.0 - p.hiding * min(cover[k], 0.95))
-        value *= p.detection_decay ** predicted[k].missed_tau
+        if predicted[k].missed_tau > 0.0:
+            value *= p.detection_decay ** predicted[k].missed_tau
         probability[k] = min(max(value, 0.02), 0.98)
     return probability
 
 
 @njit(cache=True, error_model="numpy")
-def pair_log_odds(
+def pair_log_likelihoods(
     predicted: Records,
     scene: Records,
-    visible: FloatArray,
     shift: FloatArray,
     widening: FloatArray,
     boxes_xyxy: FloatArray,
@@ -119,12 +121,10 @@ def pair_log_odds(
     labels: IntArray,
     p: Record,
 ) -> tuple[IntArray, IntArray, FloatArray]:
-    """Return the gated pairs and their log odds: row_start (K + 1,), column (E,), log odds (E,).
+    """Return the gated pairs and what speaks for each of them but for P_D: row_start (K + 1,), column (E,), (E,).
 
     Parameters
     ----------
-    visible
-        (K,) detection probability.
     shift
         (K, 2) what to add to each object's predicted position, px.
     widening
@@ -140,17 +140,20 @@ def pair_log_odds(
         boxes[k, 3] += shift[k, 1]
     near_start, near, area = overlapping_pairs(boxes, boxes_xyxy)
     row_start = np.empty(rows + 1, np.int64)
-    log_odds = np.empty(len(near))
+    log_likelihood = np.empty(len(near))
     count = 0
     S = np.empty(4)
-    neutral = _logit(p.score_neutral)
+    score_evidence = np.empty(len(scores))
+    for j in range(len(scores)):
+        score_evidence[j] = p.score_weight * (_logit(min(max(scores[j], 0.01), 0.99)) - _logit(p.score_neutral))
+    constant = -math.log(p.clutter_density) - 2.0 * LOG_2PI
     for k in range(rows):
         c = predicted[k]
         row_start[k] = count
         if near_start[k] == near_start[k + 1]:
             continue
         own = box_area(boxes[k])
-        base = _logit(visible[k]) - math.log(p.clutter_density) - 2.0 * LOG_2PI
+        base = constant
         for i in range(4):
             S[i] = (c.p00[i] + measurement_variance(i, c.scale, scene, p)) * widening[k, i // 2]
             base -= 0.5 * p.coordinate_weight[i] * math.log(S[i] / (c.scale * c.scale))
@@ -169,16 +172,28 @@ def pair_log_odds(
                 q = innovation * innovation / S[i]
                 distance += q
                 nu = p.degrees_of_freedom[i]
-                value -= p.coordinate_weight[i] * (nu + 1.0) / 2.0 * math.log1p(q / nu)
+                value -= p.coordinate_weight[i] * (nu + 1.0) / 2.0 * math.log(1.0 + q / nu)
             if distance > p.gate_distance:
                 continue
-            value += p.score_weight * (_logit(min(max(scores[j], 0.01), 0.99)) - neutral)
+            value += score_evidence[j]
             value += direction_evidence(c, boxes_xyxy[j], shift[k], p.direction)
             near[count] = j
-            log_odds[count] = min(max(value, -LOG_ODDS_LIMIT), LOG_ODDS_LIMIT)
+            log_likelihood[count] = value
             count += 1
     row_start[rows] = count
-    return row_start, near[:count], log_odds[:count]
+    return row_start, near[:count], log_likelihood[:count]
+
+
+@njit(cache=True, error_model="numpy")
+def pair_log_odds(row_start: IntArray, log_likelihood: FloatArray, visible: FloatArray) -> FloatArray:
+    """Return (E,) log odds of the pairs: what speaks for each, and (K,) P_D of its object, within +-50."""
+    log_odds = np.empty_like(log_likelihood)
+    for k in range(len(row_start) - 1):
+        if row_start[k] < row_start[k + 1]:
+            base = _logit(visible[k])
+            for e in range(row_start[k], row_start[k + 1]):
+                log_odds[e] = min(max(base + log_likelihood[e], -LOG_ODDS_LIMIT), LOG_ODDS_LIMIT)
+    return log_odds
 
 
 @njit(cache=True, error_model="numpy")
@@ -196,7 +211,7 @@ def direction_evidence(c: Record, box: FloatArray, shift: FloatArray, weight: fl
     uy = c.centres[last, 1] - c.centres[oldest, 1]
     dx = (box[0] + box[2]) / 2.0 - c.centres[last, 0] - shift[0]
     dy = (box[1] + box[3]) / 2.0 - c.centres[last, 1] - shift[1]
-    u, d = math.hypot(ux, uy), math.hypot(dx, dy)
+    u, d = math.sqrt(ux * ux + uy * uy), math.sqrt(dx * dx + dy * dy)
     if u == 0.0 or d == 0.0:
         return 0.0
     least = 0.1 * c.scale
@@ -211,8 +226,8 @@ def refine(
     scores: FloatArray,
     graph: tuple[IntArray, IntArray, FloatArray],
     p: Record,
-) -> tuple[FloatArray, FloatArray]:
-    """Return what each object learns from the others of its frame: shift (K, 2) in px, widening (K, 2).
+) -> tuple[FloatArray, FloatArray, bool]:
+    """Return what each object learns from the others: shift (K, 2) in px, widening (K, 2), and whether anything.
 
     The teachers are the confident pairs of round 1. Their innovations e, weighted robustly, form a *motion
     field* d that is mostly local and a little global, shrunk to zero by a prior. Whether the image moves as a
@@ -254,7 +269,11 @@ def refine(
             widening,
             p,
         )
-    return shift, widening
+    learned = False
+    for k in range(rows):
+        for i in range(2):
+            learned = learned or shift[k, i] != 0.0 or widening[k, i] != 1.0
+    return shift, widening, learned
 
 
 @njit(cache=True, error_model="numpy")
@@ -340,8 +359,9 @@ def _motion_field(
         prior = scene[0].shift_prior[i]
         moving = prior * odds / (1.0 - prior + prior * odds)
         scene[0].shift_prior[i] = min(max(0.98 * prior + 0.02 * moving, 0.01), 0.9)
-        for k in range(rows):
-            shift[k, i] = moving * top[k, i] / bottom[k, i]
+        if moving >= NEGLIGIBLE_SHIFT:
+            for k in range(rows):
+                shift[k, i] = moving * top[k, i] / bottom[k, i]
 
 
 @njit(cache=True, error_model="numpy")

@@ -57,6 +57,11 @@ def predict(components: Records, scene: Records, affine: FloatArray, tau: float,
         and affine[0, 2] == 0.0
         and affine[1, 2] == 0.0
     )
+    damping, survival = p.size_damping**tau, p.survival**tau
+    noise = np.empty(4)
+    for i in range(4):
+        noise[i] = p.process_noise[i] * tau ** p.process_time_exponent[i]
+        noise[i] *= scene[0].process_position if i < 2 else scene[0].process_size
     for k in range(len(predicted)):
         c = predicted[k]
         if moving:
@@ -65,26 +70,21 @@ def predict(components: Records, scene: Records, affine: FloatArray, tau: float,
         keep = p.coasting_damping if coasting else 1.0
         c.velocity[0] *= keep
         c.velocity[1] *= keep
-        keep = 0.0 if coasting else size_velocity_kept(c, p.size_damping**tau)
+        keep = 0.0 if coasting else size_velocity_kept(c, damping)
         c.velocity[2] *= keep
         c.velocity[3] *= keep
         for i in range(4):
             c.mean[i] += tau * c.velocity[i]
         c.scale = math.sqrt(max(c.mean[2], 1.0) * max(c.mean[3], 1.0))
+        own = c.scale * math.exp(c.log_noise_factor)
         for i in range(4):
-            s = p.process_noise[i] * c.scale * tau ** p.process_time_exponent[i]
-            if i < 2:
-                s *= scene[0].process_position * math.exp(c.log_noise_factor)
-                if coasting:
-                    s *= p.coasting_position_noise
-            else:
-                s *= scene[0].process_size
-                if coasting:
-                    s *= p.coasting_size_noise
+            s = noise[i] * (own if i < 2 else c.scale)
+            if coasting:
+                s *= p.coasting_position_noise if i < 2 else p.coasting_size_noise
             c.p00[i] += tau * (2.0 * c.p01[i] + tau * c.p11[i]) + s * s / 4.0
             c.p01[i] += tau * c.p11[i] + s * s / (2.0 * tau)
             c.p11[i] += s * s / (tau * tau)
-        c.existence *= p.survival**tau
+        c.existence *= survival
         c.age_frames += 1
     return predicted
 

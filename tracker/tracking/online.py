@@ -19,6 +19,7 @@ from tracker.tracking.evidence import (
     cover_from_last_frame,
     cover_refined,
     detection_probability,
+    pair_log_likelihoods,
     pair_log_odds,
     refine,
 )
@@ -97,19 +98,24 @@ def _advance(
     shift, widening = np.zeros((rows, 2)), np.ones((rows, 2))
     cover = cover_from_last_frame(predicted, predicted_boxes(predicted, p.anchor))
     visible = detection_probability(predicted, cover, p)
-    row_start, column, log_odds = pair_log_odds(
-        predicted, scene, visible, shift, widening, boxes_xyxy, measured, scores, labels, p
+    row_start, column, log_likelihood = pair_log_likelihoods(
+        predicted, scene, shift, widening, boxes_xyxy, measured, scores, labels, p
     )
+    log_odds = pair_log_odds(row_start, log_likelihood, visible)
     beta, log_evidence = _responsibilities(row_start, column, log_odds, n, p.responsibilities)
+    informed = False
     for _ in range(1, p.rounds):
         graph = (row_start, column, beta)
-        shift, widening = refine(predicted, scene, measured, scores, graph, p)
+        shift, widening, learned = refine(predicted, scene, measured, scores, graph, p)
         if p.refined_hiding:
             cover = cover_refined(predicted, scene, measured, graph, p)
             visible = detection_probability(predicted, cover, p)
-        row_start, column, log_odds = pair_log_odds(
-            predicted, scene, visible, shift, widening, boxes_xyxy, measured, scores, labels, p
-        )
+        if learned or informed:
+            informed = learned
+            row_start, column, log_likelihood = pair_log_likelihoods(
+                predicted, scene, shift, widening, boxes_xyxy, measured, scores, labels, p
+            )
+        log_odds = pair_log_odds(row_start, log_likelihood, visible)
         beta, log_evidence = _responsibilities(row_start, column, log_odds, n, p.responsibilities)
 
     # Claims: which box shows which object.
