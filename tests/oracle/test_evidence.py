@@ -15,6 +15,7 @@ from tracker.tracking.evidence import (
     cover_refined,
     detection_probability,
     direction_evidence,
+    pair_log_likelihoods,
     pair_log_odds,
     refine,
 )
@@ -70,10 +71,9 @@ class Scene:
     def log_odds(self, p, visible, shift=None, widening=None):
         """Run the code under test; return its pairs as a dense table, -inf where there is none."""
         rows = len(self.components)
-        graph = pair_log_odds(
+        row_start, column, log_likelihood = pair_log_likelihoods(
             self.components,
             self.scene,
-            visible,
             np.zeros((rows, 2)) if shift is None else shift,
             np.ones((rows, 2)) if widening is None else widening,
             self.boxes,
@@ -82,6 +82,7 @@ class Scene:
             self.labels,
             p,
         )
+        graph = row_start, column, pair_log_odds(row_start, log_likelihood, visible)
         return graph, dense(graph, len(self.boxes))
 
 
@@ -301,7 +302,7 @@ def expected_refinement(s, p, table):
             evidence = -2.0 * (np.log1p(rest**2 / (3 * variance)) - np.log1p(x**2 / (3 * variance))).sum()
             probability = expit(logit(0.1) + np.clip(evidence, -30.0, 30.0))
             prior[i] = np.clip(0.98 * 0.1 + 0.02 * probability, 0.01, 0.9)
-            shift[:, i] = probability * d
+            shift[:, i] = probability * d if probability >= 1e-3 else 0.0
     widening = np.ones((rows, 2))
     for group in (slice(0, 2), slice(2, 4)):
         left = e[:, group] - (shift[k] if group.start == 0 else 0.0)
@@ -320,8 +321,9 @@ def test_what_the_other_objects_teach(seed, pan_px, noise):
     graph, _ = s.log_odds(p, np.full(len(s.components), 0.7))
     beta, _ = association_marginals(graph[0], graph[1], graph[2], len(s.boxes))
     expected = expected_refinement(s, p, dense((graph[0], graph[1], beta), len(s.boxes), 0.0))
-    shift, widening = refine(s.components, s.scene, s.measured, s.scores, (graph[0], graph[1], beta), p)
+    shift, widening, learned = refine(s.components, s.scene, s.measured, s.scores, (graph[0], graph[1], beta), p)
     assert expected[3] >= 4
+    assert learned == (shift.any() or (widening != 1.0).any())
     np.testing.assert_allclose(shift, expected[0], rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(widening, expected[1], rtol=1e-9)
     np.testing.assert_allclose(s.scene["shift_prior"][0], expected[2], rtol=1e-9)
@@ -331,7 +333,7 @@ def taught(s, **refinement):
     p = numbers(refinement=refinement)
     graph, _ = s.log_odds(p, np.full(len(s.components), 0.7))
     beta, _ = association_marginals(graph[0], graph[1], graph[2], len(s.boxes))
-    return refine(s.components, s.scene, s.measured, s.scores, (graph[0], graph[1], beta), p)
+    return refine(s.components, s.scene, s.measured, s.scores, (graph[0], graph[1], beta), p)[:2]
 
 
 def street(teachers, pan_px):

@@ -9,7 +9,14 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.special import expit, logsumexp, softmax
 
-from tracker.mixture.exclusive import NEGLIGIBLE, UNCLAIMED_COST, association_marginals, by_column, most_probable_claims
+from tracker.mixture.exclusive import (
+    NEGLIGIBLE,
+    UNCLAIMED_COST,
+    association_marginals,
+    by_column,
+    independent_marginals,
+    most_probable_claims,
+)
 
 
 def sparse(log_odds):
@@ -182,6 +189,15 @@ def test_scenes_without_pairs(rows, columns):
     assert beta.shape == (0,)
     assert log_evidence == 0.0
     np.testing.assert_array_equal(most_probable_claims(row_start, column, beta, columns), np.full(rows, -1))
+
+
+def test_independent_objects_know_nothing_of_each_other():
+    log_odds = random_scene(np.random.default_rng(8), 6, 4)
+    row_start, _, values = sparse(log_odds)
+    before = values.copy()
+    expected = np.exp(log_odds - np.logaddexp(0.0, logsumexp(log_odds, axis=1, keepdims=True)))
+    np.testing.assert_allclose(independent_marginals(row_start, values), expected[log_odds > -np.inf])
+    np.testing.assert_array_equal(values, before)
 
 
 def test_pairs_are_grouped_by_detection():

@@ -183,7 +183,6 @@ def test_existence_rises_with_detections_and_falls_without():
     assert 0.0 < missed < seen_twice <= 1.0
 
 
-@pytest.mark.xfail(reason="existence of 1 is absorbing: 1 - existence rounds to zero after a few detections")
 def test_existence_falls_however_often_an_object_was_seen():
     tracker = Tracker()
     run(tracker, walk(50, speed_px=0.0))
