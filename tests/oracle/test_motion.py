@@ -156,7 +156,7 @@ def test_two_half_steps_are_one_step_where_nothing_is_random():
     components, scene = random_components(rng, 6), initial_state(Config()).scene
     components["misses"] = 0
     components["velocity"][:, 2], components["velocity"][:, 3] = 0.4, -0.3  # no approach: plain damping
-    p = numbers(motion={"process_noise": [0.0] * 4})
+    p = numbers(motion={"process_noise": [1e-12] * 4})
     once = predict(components, scene, STILL, 2.0, p)
     twice = predict(predict(components, scene, STILL, 1.0, p), scene, STILL, 1.0, p)
     np.testing.assert_allclose(twice["mean"][:, POSITION], once["mean"][:, POSITION])
