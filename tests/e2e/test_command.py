@@ -116,7 +116,8 @@ def test_images_are_a_video(
     for number, image in enumerate(images, 1):
         cv2.imwrite(str(folder / f"{number:04d}.png"), image)
     source = folder / "%04d.png" if as_pattern else folder
-    assert track("--video", source, "--detections", recorded, "--fps", "10").returncode == 0
+    done = track("--video", source, "--detections", recorded, "--fps", "10")
+    assert (done.returncode, done.stderr) == (0, "")
     assert frames_of(cwd / "walk-tracks" / "tracks.txt") == list(range(1, FRAMES + 1))
     assert times_s(cwd / "walk-tracks" / "overlay.mp4") == pytest.approx([n / 10 for n in range(FRAMES)])
 

@@ -62,8 +62,11 @@ def no_thread_left() -> Iterator[None]:
 
 
 @pytest.fixture
-def play(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeVideo]:
-    """Let every path open the fake video that the test asks for."""
+def play(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., FakeVideo]:
+    """Let every path, such as that of the empty file any.mp4, open the fake video that the test asks for."""
+    folder = tmp_path_factory.mktemp("current")
+    (folder / "any.mp4").touch()
+    monkeypatch.chdir(folder)
 
     def prepare(count: int, **about: Any) -> FakeVideo:
         video = FakeVideo(count, **about)
@@ -162,7 +165,8 @@ def test_a_job_has_one_source_of_detections() -> None:
         Job()
 
 
-def test_recorded_detections_need_a_file() -> None:
+def test_recorded_detections_need_a_file(play: Callable[..., FakeVideo]) -> None:
+    play(3)
     config = load_config(overrides=["detection.kind=recorded"])
     with pytest.raises(ConfigurationError, match="--detections"):
         next(track_video("any.mp4", config))
@@ -242,9 +246,21 @@ def test_frame_rates_by_precedence(tmp_path: Path, play: Callable[..., FakeVideo
 
 
 def test_images_take_the_settled_rate_for_the_overlay_too(tmp_path: Path, play: Callable[..., FakeVideo]) -> None:
-    play(3, rate_hz=30.0)
-    with open_input(Job(video=tmp_path, detector=read_number, frame_rate_hz=2.0)) as source:
-        assert [frame.time_s for frame in source.frames] == [0.0, 0.5, 1.0]
+    said: list[str] = []
+
+    def times_s(**job: Any) -> list[float]:
+        said.clear()
+        play(3, rate_hz=30.0)
+        with open_input(Job(video=tmp_path, detector=read_number, **job), notice=said.append) as source:
+            return [frame.time_s for frame in source.frames]
+
+    assert times_s(frame_rate_hz=2.0) == [0.0, 0.5, 1.0]
+    assert said == []  # images without seqinfo.ini say nothing that could disagree
+    assert times_s(config=load_config(overrides=["tracking.frame_rate_hz=4"])) == [0.0, 0.25, 0.5]
+    assert said == ["frame rate: not known; 4 Hz (tracking.frame_rate_hz) is assumed, --fps gives it"]
+    (tmp_path / "seqinfo.ini").write_text("[Sequence]\nframeRate=30\n")
+    assert times_s(frame_rate_hz=2.0) == [0.0, 0.5, 1.0]
+    assert said == [f"frame rate: --fps says 2 Hz, {tmp_path} 30 Hz; 2 Hz is used"]
 
 
 @pytest.mark.parametrize(

@@ -135,40 +135,30 @@ def open_input(
     if isinstance(motion, Path):
         motion = read_camera_motion(motion)
 
-    if job.video is not None:
-        detect = _detector(job) if recorded is None else _lookup(recorded)
-        reaches = [(_label(job.detections), max(recorded or [0])), (_label(job.camera_motion), max(motion or [0]))]
-        with open_video(job.video, start=job.start, frames=job.frames) as video:
-            if video.frame_count is not None:
-                slack_frames = _COUNT_SLACK_S * video.frame_rate_hz
-                _demand_reach(job, reaches, job.start - 1 + video.frame_count, slack_frames)
-            rates_hz[str(job.video)] = video.frame_rate_hz
-            rate_hz = _settle_rate(rates_hz, notice) or video.frame_rate_hz
-            agreed = _same_rate(rate_hz, video.frame_rate_hz)
-            # Images have no times of their own, so that the overlay, too, takes the rate that was settled on.
-            frames = _video_frames(job, video, None if agreed or job.video.is_file() else rate_hz, reaches, stop)
-            yield Input(
-                name=video.name,
-                video=video,
-                frames=frames,
-                frame_count=video.frame_count,
-                frame_rate_hz=rate_hz,
-                time_s=(lambda frame: frame.time_s) if agreed else (lambda frame: (frame.index - 1) / rate_hz),
-                detect=detect,
-                camera_motion=motion,
-            )
+    if job.video is None:
+        assert recorded is not None  # as Job sees to
+        rate_hz = _settle_rate(job, rates_hz, notice)
+        yield _recorded_input(job, recorded, motion, max([promised_frames, *recorded]), rate_hz, stop)
         return
+    with open_video(job.video, start=job.start, frames=job.frames) as video:
+        if _tells_rate(job.video):
+            rates_hz[str(job.video)] = video.frame_rate_hz
+        yield _video_input(job, video, recorded, motion, _settle_rate(job, rates_hz, notice), stop)
 
-    assert recorded is not None  # as Job sees to
-    rate_hz = _settle_rate(rates_hz, notice) or job.config.tracking.frame_rate_hz
-    if not any(rates_hz.values()):
-        notice(f"frame rate: not known; {rate_hz:g} Hz (tracking.frame_rate_hz) is assumed, --fps gives it")
-    last = max([promised_frames, *recorded])
+
+def _recorded_input(
+    job: Job,
+    recorded: Mapping[int, Detections],
+    motion: Mapping[int, FloatArray],
+    last: int,
+    rate_hz: float,
+    stop: threading.Event,
+) -> Input:
     indices = range(job.start, last + 1)[: job.frames]
     if not indices:
         problem = f"ends with frame {last}; nothing is left from frame {job.start} on" if last else "holds no row"
         raise FormatError(_label(job.detections), None, problem)
-    yield Input(
+    return Input(
         name=_sequence_name(Path(_label(job.detections))),
         video=None,
         frames=_blank_frames(indices, rate_hz, stop),
@@ -180,16 +170,51 @@ def open_input(
     )
 
 
-def _settle_rate(rates_hz: Mapping[str, float | None], notice: Callable[[str], None]) -> float | None:
-    """Return the first rate that is known, and tell where another one disagrees."""
+def _video_input(
+    job: Job,
+    video: VideoSource,
+    recorded: Mapping[int, Detections] | None,
+    motion: Mapping[int, FloatArray],
+    rate_hz: float,
+    stop: threading.Event,
+) -> Input:
+    assert job.video is not None
+    reaches = [(_label(job.detections), max(recorded or [0])), (_label(job.camera_motion), max(motion or [0]))]
+    if video.frame_count is not None:
+        slack_frames = _COUNT_SLACK_S * video.frame_rate_hz
+        _demand_reach(job, reaches, job.start - 1 + video.frame_count, slack_frames)
+    agreed = _same_rate(rate_hz, video.frame_rate_hz)
+    # Images have no times of their own, so that the overlay, too, takes the rate that was settled on.
+    retimed_hz = None if agreed or job.video.is_file() else rate_hz
+    return Input(
+        name=video.name,
+        video=video,
+        frames=_video_frames(job, video, retimed_hz, reaches, stop),
+        frame_count=video.frame_count,
+        frame_rate_hz=rate_hz,
+        time_s=(lambda frame: frame.time_s) if agreed else (lambda frame: (frame.index - 1) / rate_hz),
+        detect=_detector(job) if recorded is None else _lookup(recorded),
+        camera_motion=motion,
+    )
+
+
+def _settle_rate(job: Job, rates_hz: Mapping[str, float | None], notice: Callable[[str], None]) -> float:
+    """Return the first rate that is known, and tell where another one disagrees or none is known."""
     known = [(source, rate_hz) for source, rate_hz in rates_hz.items() if rate_hz is not None]
     if not known:
-        return None
+        assumed_hz = job.config.tracking.frame_rate_hz
+        notice(f"frame rate: not known; {assumed_hz:g} Hz (tracking.frame_rate_hz) is assumed, --fps gives it")
+        return assumed_hz
     (first, settled_hz), *others = known
     for source, rate_hz in others:
         if not _same_rate(rate_hz, settled_hz):
             notice(f"frame rate: {first} says {settled_hz:g} Hz, {source} {rate_hz:g} Hz; {settled_hz:g} Hz is used")
     return settled_hz
+
+
+def _tells_rate(video: Path) -> bool:
+    """Tell whether a video has a rate of its own: images have one only through a ``seqinfo.ini``."""
+    return video.is_file() or find_sequence_info(video / "image" if video.is_dir() else video) is not None
 
 
 def _same_rate(a_hz: float, b_hz: float) -> bool:
