@@ -82,7 +82,7 @@ def cover_refined(
             innovation = 0.0
             for e in range(row_start[k], row_start[k + 1]):
                 innovation += beta[e] * (measured[column[e], i] - c.mean[i])
-            gain = c.p00[i] / (c.p00[i] + measurement_variance(i, c.scale, scene, p))
+            gain = c.p00[i] / _innovation_variance(c, i, scene, p)
             mean[i] = c.mean[i] + gain * innovation
         mean_to_box(mean, p.anchor, boxes[k])
     pair_start, other, area = overlapping_pairs(boxes, boxes)
@@ -155,7 +155,7 @@ def pair_log_likelihoods(
         own = box_area(boxes[k])
         base = constant
         for i in range(4):
-            S[i] = (c.p00[i] + measurement_variance(i, c.scale, scene, p)) * widening[k, i // 2]
+            S[i] = _innovation_variance(c, i, scene, p) * widening[k, i // 2]
             base -= 0.5 * p.coordinate_weight[i] * math.log(S[i] / (c.scale * c.scale))
         for e in range(near_start[k], near_start[k + 1]):
             j = near[e]
@@ -229,11 +229,10 @@ def refine(
 ) -> tuple[FloatArray, FloatArray, bool]:
     """Return what each object learns from the others: shift (K, 2) in px, widening (K, 2), and whether anything.
 
-    The teachers are the confident pairs of round 1. Their innovations e, weighted robustly, form a *motion
-    field* d that is mostly local and a little global, shrunk to zero by a prior. Whether the image moves as a
-    whole is judged per axis by the likelihood ratio of e - d against e, on top of a prior that is learned over
-    the frames; on a still camera the answer stays no. The *frame scale* widens everything when innovations are
-    large all over the frame.
+    The teachers are the confident pairs of round 1. Their innovations e have a *common motion* d. Whether the
+    image moves as a whole is judged per axis by the likelihood ratio of e - d against e, on top of a prior that
+    is learned over the frames; on a still camera the answer stays no. The *frame scale* widens everything when
+    innovations are large all over the frame.
     """
     row_start, column, beta = graph
     rows = len(predicted)
@@ -255,8 +254,8 @@ def refine(
                 if c.misses == 0 and scores[column[e]] > TEACHER_SCORE:
                     teacher[n], pair[n] = k, e
                     n += 1
-    if p.motion_field and n >= LEAST_TEACHERS:
-        _motion_field(predicted, scene, measured, column, teacher[:n], pair[:n], shift, p)
+    if p.common_motion and n >= LEAST_TEACHERS:
+        _common_motion(predicted, scene, measured, column, teacher[:n], pair[:n], shift, p)
     if p.frame_scale:
         _frame_scale(
             predicted,
@@ -277,7 +276,7 @@ def refine(
 
 
 @njit(cache=True, error_model="numpy")
-def _motion_field(
+def _common_motion(
     predicted: Records,
     scene: Records,
     measured: FloatArray,
@@ -289,79 +288,49 @@ def _motion_field(
 ) -> None:
     """Write the shift that each object takes over from the others, and learn how likely the image moves.
 
-    Teacher l counts at object k with weight w_l a_kl, where w_l is robust (Student's t about the common
-    innovation) and a_kl = (1 - |p_k - p_l|^2 / (reach (g_k + g_l))^2)^3 + global share vanishes but for that share at a
-    finite distance, so that only neighbours have to be visited.
+    Teacher l's innovation e_l counts with a robust weight w_l (Student's t about the common innovation); object k
+    expects the others' mean, shrunk to zero by its own prior of precision 1/S_k:
+
+        d_k = sum over l != k of w_l e_l / (sum over l != k of w_l + 1/S_k).
     """
-    rows, n = len(predicted), len(teacher)
-    S = np.empty((rows, 2))
-    centre = np.empty((rows, 2))
-    for k in range(rows):
-        c = predicted[k]
-        centre[k, 0], centre[k, 1] = c.mean[0], c.mean[1] - (p.anchor - 0.5) * c.mean[3]
-        for i in range(2):
-            S[k, i] = c.p00[i] + measurement_variance(i, c.scale, scene, p)
-    e = np.empty((n, 2))
-    weight = np.empty((n, 2))
-    total_weight, total = np.zeros(2), np.zeros(2)
+    n = len(teacher)
+    e, weight = np.empty(n), np.empty(n)
+    expected = np.empty(len(predicted))
     for i in range(2):
         for t in range(n):
-            e[t, i] = measured[column[pair[t]], i] - predicted[teacher[t]].mean[i]
-        common = float(np.median(e[:, i]))
+            e[t] = measured[column[pair[t]], i] - predicted[teacher[t]].mean[i]
+        common = float(np.median(e))
+        total, total_weight = 0.0, 0.0
         for _ in range(5):
-            total[i], total_weight[i] = 0.0, 0.0
+            total, total_weight = 0.0, 0.0
             for t in range(n):
-                variance = S[teacher[t], i]
-                q = (e[t, i] - common) ** 2 / variance
-                weight[t, i] = 4.0 / (3.0 + q) / variance
-                total[i] += weight[t, i] * e[t, i]
-                total_weight[i] += weight[t, i]
-            common = total[i] / total_weight[i]
-
-    # Sums over the others: everybody's global share first, then the neighbours' local one.
-    top, bottom = np.empty((rows, 2)), np.empty((rows, 2))
-    for k in range(rows):
-        for i in range(2):
-            top[k, i] = p.field_global * total[i]
-            bottom[k, i] = p.field_global * total_weight[i] + 1.0 / S[k, i]
-    for t in range(n):
-        for i in range(2):
-            top[teacher[t], i] -= p.field_global * weight[t, i] * e[t, i]
-            bottom[teacher[t], i] -= p.field_global * weight[t, i]
-    order = np.argsort(centre[teacher, 0], kind="mergesort")
-    sorted_x = centre[teacher[order], 0]
-    largest = 0.0
-    for t in range(n):
-        largest = max(largest, predicted[teacher[t]].scale)
-    for k in range(rows):
-        scale = predicted[k].scale
-        furthest = p.field_reach * (scale + largest)
-        s = np.searchsorted(sorted_x, centre[k, 0] - furthest)
-        while s < n and sorted_x[s] < centre[k, 0] + furthest:
-            t = order[s]
-            s += 1
-            dx, dy = centre[teacher[t], 0] - centre[k, 0], centre[teacher[t], 1] - centre[k, 1]
-            reach = p.field_reach * (scale + predicted[teacher[t]].scale)
-            inside = 1.0 - (dx * dx + dy * dy) / (reach * reach)
-            if inside > 0.0 and teacher[t] != k:
-                share = inside * inside * inside
-                for i in range(2):
-                    top[k, i] += weight[t, i] * share * e[t, i]
-                    bottom[k, i] += weight[t, i] * share
-    for i in range(2):
+                S = _innovation_variance(predicted[teacher[t]], i, scene, p)
+                q = (e[t] - common) ** 2 / S
+                weight[t] = 4.0 / (3.0 + q) / S
+                total += weight[t] * e[t]
+                total_weight += weight[t]
+            common = total / total_weight
+        for k in range(len(predicted)):
+            expected[k] = total / (total_weight + 1.0 / _innovation_variance(predicted[k], i, scene, p))
         evidence = 0.0
         for t in range(n):
-            k = teacher[t]
-            variance = 3.0 * S[k, i]
-            rest = e[t, i] - top[k, i] / bottom[k, i]
-            evidence -= 2.0 * (math.log1p(rest * rest / variance) - math.log1p(e[t, i] * e[t, i] / variance))
+            S = _innovation_variance(predicted[teacher[t]], i, scene, p)
+            expected[teacher[t]] = (total - weight[t] * e[t]) / (total_weight - weight[t] + 1.0 / S)
+            rest = e[t] - expected[teacher[t]]
+            evidence -= 2.0 * (math.log(1.0 + rest * rest / (3.0 * S)) - math.log(1.0 + e[t] * e[t] / (3.0 * S)))
         odds = math.exp(min(max(evidence, -30.0), 30.0))
         prior = scene[0].shift_prior[i]
         moving = prior * odds / (1.0 - prior + prior * odds)
         scene[0].shift_prior[i] = min(max(0.98 * prior + 0.02 * moving, 0.01), 0.9)
         if moving >= NEGLIGIBLE_SHIFT:
-            for k in range(rows):
-                shift[k, i] = moving * top[k, i] / bottom[k, i]
+            for k in range(len(predicted)):
+                shift[k, i] = moving * expected[k]
+
+
+@njit(cache=True, error_model="numpy")
+def _innovation_variance(c: Record, i: int, scene: Records, p: Record) -> float:
+    """Return S = P00 + R of coordinate ``i``."""
+    return c.p00[i] + measurement_variance(i, c.scale, scene, p)
 
 
 @njit(cache=True, error_model="numpy")
@@ -387,7 +356,7 @@ def _frame_scale(
                 e = measured[column[pair[t]], i] - c.mean[i]
                 if group == 0:
                     e -= shift[teacher[t], i]
-                q = e * e / (c.p00[i] + measurement_variance(i, c.scale, scene, p))
+                q = e * e / _innovation_variance(c, i, scene, p)
                 latent[t] += 3.0 * q / (2.0 + q) / 2.0
             total += latent[t]
         n = len(teacher)
