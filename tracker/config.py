@@ -16,13 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tracker.errors import ConfigurationError
 
-PerCoordinate: TypeAlias = tuple[float, float, float, float]
-"""One value for each coordinate: centre x, bottom edge y, width, height."""
-
 Probability: TypeAlias = Annotated[float, Field(gt=0.0, lt=1.0)]
 Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive: TypeAlias = Annotated[float, Field(gt=0.0)]
 NotNegative: TypeAlias = Annotated[float, Field(ge=0.0)]
+PerCoordinate: TypeAlias = tuple[float, float, float, float]
+"""One value for each coordinate: centre x, bottom edge y, width, height."""
+PositivePerCoordinate: TypeAlias = tuple[Positive, Positive, Positive, Positive]
 
 
 class _Section(BaseModel):
@@ -34,6 +34,25 @@ class BackgroundConfig(_Section):
 
     ignore_mask: Path | None = Field(
         None, description="image of the frame's size; pixels that are not black are never foreground"
+    )
+    longest_side_px: int = Field(960, ge=64, description="larger frames are worked on at this size")
+    history_frames: int = Field(
+        500, ge=2, description="memory of the background; what stands still is absorbed after about a tenth of it"
+    )
+    variance_threshold: Positive = Field(
+        16.0, description="squared distance, in variances, from which a pixel is not background"
+    )
+    variance_floor: Positive = Field(15.0, description="least variance of a background pixel, in grey levels^2")
+    darkest_shadow: Probability = Field(
+        0.5, description="share of the background's brightness below which a darker pixel is no shadow"
+    )
+    smallest_area: Share = Field(0.00035, description="least foreground area of an object, share of the frame")
+    smallest_fragment: Share = Field(
+        0.00002, description="least area of a fragment that may be joined to others, share of the frame"
+    )
+    largest_area: Share = Field(0.5, description="largest box, share of the frame; more is a change of light")
+    longest_to_shortest: Annotated[float, Field(ge=1.0)] = Field(
+        6.0, description="largest ratio of a box's longer side to its shorter"
     )
 
 
@@ -64,10 +83,10 @@ class MotionConfig(_Section):
     """
 
     anchor: Share = Field(1.0, description="height of the point that is tracked: 1 the bottom edge, 0.5 the centre")
-    measurement_noise: PerCoordinate = Field(
+    measurement_noise: PositivePerCoordinate = Field(
         (0.14, 0.07, 0.08, 0.015), description="standard deviation of a detected box"
     )
-    process_noise: PerCoordinate = Field(
+    process_noise: PositivePerCoordinate = Field(
         (0.02, 0.004, 0.005, 0.003), description="standard deviation of the acceleration, per (1/25 s)^2"
     )
     process_time_exponent: PerCoordinate = Field(
@@ -89,10 +108,12 @@ class AssociationConfig(_Section):
         "assignment: all or nothing, as trackers without a mixture do",
     )
     rounds: int = Field(2, ge=1, le=5, description="EM rounds per frame")
-    degrees_of_freedom: PerCoordinate = Field(
+    degrees_of_freedom: PositivePerCoordinate = Field(
         (2.0, 2.0, 1.0, 1.0), description="of the Student-t innovation in each coordinate"
     )
-    coordinate_weight: PerCoordinate = Field((1.0, 1.0, 1.0, 0.55), description="exponent on each coordinate's density")
+    coordinate_weight: PositivePerCoordinate = Field(
+        (1.0, 1.0, 1.0, 0.55), description="exponent on each coordinate's density"
+    )
     clutter_density: Positive = Field(0.2, description="false detections per unit of the box space in units of g")
     gate_iou: NotNegative = Field(0.01, description="least overlap with the predicted box")
     gate_distance: Positive = Field(300.0, description="greatest squared Mahalanobis distance")
@@ -109,9 +130,7 @@ class AssociationConfig(_Section):
 class RefinementConfig(_Section):
     """What the second round of EM learns from the other objects of the frame."""
 
-    motion_field: bool = Field(True, description="objects share the motion that the image has in common")
-    field_reach: Positive = Field(7.0, description="distance at which a neighbour no longer counts, in g of both")
-    field_global: NotNegative = Field(0.1, description="weight of all others, wherever they are, against a neighbour's 1")
+    common_motion: bool = Field(True, description="objects share the motion that the image has in common")
     refined_hiding: bool = Field(True, description="who hides whom is judged at this frame's positions")
     frame_scale: bool = Field(True, description="a frame in which all innovations are large widens all of them")
 

@@ -29,9 +29,9 @@ class Status(IntEnum):
 def _read_only(values: ArrayLike, dtype: type, shape: tuple[int | None, ...], name: str) -> NDArray[Any]:
     """Return ``values`` as a contiguous read-only array of ``dtype``; ``None`` in ``shape`` fits any length.
 
-    A view is taken where nothing has to be converted, so that no caller's array becomes read-only.
+    A copy is taken, so that a buffer that the caller fills again cannot change what was handed over.
     """
-    array: NDArray[Any] = np.ascontiguousarray(values, dtype=dtype)
+    array: NDArray[Any] = np.array(values, dtype=dtype, order="C")
     if array.size == 0 and len(shape) == 2 and array.ndim == 1:
         array = array.reshape(0, shape[1] or 0)
     if array.ndim != len(shape) or any(
@@ -39,7 +39,6 @@ def _read_only(values: ArrayLike, dtype: type, shape: tuple[int | None, ...], na
     ):
         wanted = ", ".join("N" if n is None else str(n) for n in shape)
         raise ValueError(f"{name} has shape {array.shape}; it must be ({wanted})")
-    array = array.view()
     array.flags.writeable = False
     return array
 
@@ -109,14 +108,15 @@ class Detections(_Rows):
         boxes = _read_only(boxes_xyxy, np.float64, (None, 4), "boxes_xyxy")
         n = len(boxes)
         score = _read_only(np.ones(n) if scores is None else scores, np.float64, (n,), "scores")
+        if classes is not None and np.size(classes) and np.asarray(classes).dtype.kind not in "iub":
+            raise ValueError(f"classes are {np.asarray(classes).dtype}; they must be integers")
         label = _read_only(np.zeros(n, np.int64) if classes is None else classes, np.int64, (n,), "classes")
         # Comparisons are False for NaN, so that "not all good" catches it too.
         good = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]) & np.isfinite(boxes).all(axis=1)
         if not good.all():
             row = int(np.argmin(good))
             raise ValueError(
-                f"boxes_xyxy row {row} is {boxes[row].tolist()}; "
-                "a box is finite with right > left and bottom > top"
+                f"boxes_xyxy row {row} is {boxes[row].tolist()}; a box is finite with right > left and bottom > top"
             )
         fair = (score >= 0.0) & (score <= 1.0)
         if not fair.all():

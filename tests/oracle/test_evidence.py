@@ -283,13 +283,10 @@ def expected_refinement(s, p, table):
     k, j = np.nonzero((table > 0.7) & (c["hits"] >= 3)[:, None])
     e = s.measured[j] - c["mean"][k]
     confident = (c["misses"][k] == 0) & (s.scores[j] > 0.5)
-    position = np.column_stack([c["mean"][:, 0], c["mean"][:, 1] - c["mean"][:, 3] / 2.0])
     shift, prior = np.zeros((rows, 2)), np.array([0.1, 0.1])
     if confident.sum() >= 4:
         rows_c, e_c = k[confident], e[confident]
-        apart = ((position[:, None] - position[None, rows_c]) ** 2).sum(axis=-1)
-        reach = 7.0 * (c["scale"][:, None] + c["scale"][None, rows_c])
-        a = (1.0 - apart / reach**2).clip(0.0) ** 3 + 0.1
+        a = np.ones((rows, len(rows_c)))
         a[rows_c, np.arange(len(rows_c))] = 0.0  # nobody teaches himself
         for i in range(2):
             x, variance = e_c[:, i], S[rows_c, i]
@@ -359,13 +356,13 @@ def test_a_pan_is_found_on_its_own_axis_and_the_still_axis_stays():
 
 
 @pytest.mark.parametrize(("teachers", "moves"), [(3, False), (4, True)])
-def test_a_field_of_motion_takes_four_teachers(teachers, moves):
+def test_common_motion_takes_four_teachers(teachers, moves):
     shift, _ = taught(street(teachers, (12.0, 0.0)))
     assert shift.any() == moves
 
 
 def test_what_is_switched_off_teaches_nothing():
-    assert not taught(street(12, (12.0, 0.0)), motion_field=False)[0].any()
+    assert not taught(street(12, (12.0, 0.0)), common_motion=False)[0].any()
     shaken = Scene(5, objects=30, noise=6.0, side=600.0)
     assert (taught(shaken)[1] > 1.0).any()
     assert (taught(shaken, frame_scale=False)[1] == 1.0).all()

@@ -116,12 +116,11 @@ def test_reports_are_rows_of_the_detections_each_used_once(film):
 
 @given(films, st.integers(0, 2**32 - 1))
 def test_the_order_of_detections_does_not_matter(film, seed):
-    config = Config.model_validate({"tracking": {"lifecycle": {"learn_birth_score": False}}})
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(detections)) for detections in film.frames]
     places = [np.argsort(order) for order in orders]
     permuted = film.run(Tracker(config), change=lambda n, detections: detections.select(orders[n]))
-    assert_same_identities(film.run(Tracker(config)), permuted, lambda n, row: places[n][row])
+    assert_same_identities(film.run(Tracker()), permuted, lambda n, row: places[n][row])
 
 
 @given(films, st.sampled_from([(1000.0, -300.0), (-4096.0, 2048.0), (0.125, 7.0)]))

@@ -86,7 +86,6 @@ def test_time_must_increase(time_s):
     assert len(tracker.update(seen(BOX), time_s=1.04)) == 1
 
 
-@pytest.mark.xfail(reason="the first frame takes any time, later ones infinity")
 @pytest.mark.parametrize(
     ("frames", "time_s"), [(0, float("nan")), (0, float("inf")), (0, float("-inf")), (1, float("inf"))]
 )
@@ -350,7 +349,6 @@ def test_a_map_that_is_none_is_refused(affine):
     assert tracker.state is before
 
 
-@pytest.mark.xfail(reason="a singular map makes velocities NaN")
 def test_a_map_that_flattens_the_image_is_refused():
     tracker = Tracker()
     tracker.update(seen(BOX))
@@ -376,7 +374,6 @@ def test_no_kind_of_input_makes_the_code_compile_anew():
     assert len(module._advance.signatures) == compiled
 
 
-@pytest.mark.xfail(reason="time is not converted: numpy scalars of single precision compile the step again")
 def test_a_time_of_single_precision_is_a_time():
     tracker = Tracker()
     tracker.update(seen(BOX), time_s=np.float32(1.0))

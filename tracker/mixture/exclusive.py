@@ -18,7 +18,7 @@ from numba import njit
 
 from tracker.structures import FloatArray, IntArray
 
-MAX_SWEEPS = 20
+MAX_SWEEPS = 100
 CONVERGED = 1e-4
 UNCLAIMED_COST = 20.0
 """Cost of leaving a component without an observation, in nats; dearer than any pair that is worth claiming."""
@@ -50,7 +50,7 @@ def association_marginals(
     """Return the responsibility of every pair and the logarithm of the association's evidence.
 
     Belief propagation runs on each connected component of the graph by itself until no message moves by more
-    than 1e-4 (at most 20 sweeps), so that far-away objects never touch each other's result; a lone pair is
+    than 1e-4 of itself (at most 100 sweeps), so that far-away objects never touch each other's result; a lone pair is
     closed form. Sums that leave one term out are built from both ends, never by subtraction, which would
     cancel where one pair dominates. The evidence is Bethe's approximation, exact on trees.
 
@@ -150,7 +150,7 @@ def association_marginals(
                 for c in range(stop - 1, start - 1, -1):
                     e = column_pair[c]
                     message = 1.0 / (before[c - start] + after)
-                    change = max(change, abs(message - nu[e]))
+                    change = max(change, abs(message - nu[e]) / message)
                     nu[e] = message
                     after += mu[e]
             if change < CONVERGED:

@@ -36,8 +36,17 @@ LOWEST_BIRTH_SCORE = 0.3
 
 
 @njit(cache=True, error_model="numpy")
-def free_detections(boxes_xyxy: FloatArray, owner: IntArray, claimed_share: FloatArray, veto_iou: float) -> IntArray:
+def free_detections(
+    boxes_xyxy: FloatArray,
+    labels: IntArray,
+    owner: IntArray,
+    claimed_share: FloatArray,
+    veto_iou: float,
+    class_agnostic: bool,
+) -> IntArray:
     """Return the detections that belong to nobody: unclaimed, mostly unexplained, not on a claimed one.
+
+    One class does not veto another (a rider sits on a bicycle) unless objects may change class.
 
     Parameters
     ----------
@@ -59,10 +68,12 @@ def free_detections(boxes_xyxy: FloatArray, owner: IntArray, claimed_share: Floa
     if count == 0 or claimed_count == 0:
         return free[:count]
     claimed = np.empty((claimed_count, 4))
+    claimed_labels = np.empty(claimed_count, np.int64)
     at = 0
     for j in range(n):
         if owner[j] >= 0:
             claimed[at] = boxes_xyxy[j]
+            claimed_labels[at] = labels[j]
             at += 1
     candidates = boxes_xyxy[free[:count]]
     start, other, area = overlapping_pairs(candidates, claimed)
@@ -70,8 +81,9 @@ def free_detections(boxes_xyxy: FloatArray, owner: IntArray, claimed_share: Floa
     for c in range(count):
         vetoed = False
         for e in range(start[c], start[c + 1]):
+            same = class_agnostic or labels[free[c]] == claimed_labels[other[e]]
             union = box_area(candidates[c]) + box_area(claimed[other[e]]) - area[e]
-            if area[e] > veto_iou * union:
+            if same and area[e] > veto_iou * union:
                 vetoed = True
         if not vetoed:
             free[kept] = free[c]
@@ -103,7 +115,12 @@ def learn_birth_score(scene: Records, birth_score: float) -> None:
         object_probability(scene, b - 1, birth_score) >= BIRTH_POSTERIOR - 1e-9
     ):
         b -= 1
-    scene[0].birth_score = LOWEST_BIN + SCORE_BIN_WIDTH * b
+    # Where the counts do not move the walk's end, the configured score stands, whatever its place in a bin.
+    unmoved = math.ceil((birth_score - LOWEST_BIN) / SCORE_BIN_WIDTH - 1e-9)
+    if b == min(max(unmoved, score_bin(LOWEST_BIRTH_SCORE)), score_bin(HIGHEST_BIRTH_SCORE)):
+        scene[0].birth_score = birth_score
+    else:
+        scene[0].birth_score = LOWEST_BIN + SCORE_BIN_WIDTH * b
 
 
 @njit(cache=True, error_model="numpy")
@@ -121,20 +138,25 @@ def follow_chains(
     before = np.empty((len(chains), 4))
     for c in range(len(chains)):
         before[c] = chains[c].box
+    # Links in the order of overlap: the order of detections must not matter.
     start, other, area = overlapping_pairs(boxes, before)
+    follower, iou = np.empty(len(other), np.int64), np.empty(len(other))
+    for f in range(len(free)):
+        for e in range(start[f], start[f + 1]):
+            follower[e] = f
+            iou[e] = area[e] / (box_area(boxes[f]) + box_area(before[other[e]]) - area[e])
+    followed = np.full(len(free), -1, np.int64)
+    for e in np.argsort(-iou, kind="mergesort"):
+        if iou[e] > 0.5 and followed[follower[e]] < 0 and not continued[other[e]]:
+            followed[follower[e]] = other[e]
+            continued[other[e]] = True
     for f in range(len(free)):
         link = links[f]
         link.box[:] = boxes[f]
-        best, best_iou = -1, 0.5
-        for e in range(start[f], start[f + 1]):
-            iou = area[e] / (box_area(boxes[f]) + box_area(before[other[e]]) - area[e])
-            if iou > best_iou and not continued[other[e]]:
-                best, best_iou = other[e], iou
         b = score_bin(scores[free[f]])
-        if best >= 0:
-            continued[best] = True
-            link.length = chains[best].length
-            link.bins[:] = chains[best].bins
+        if followed[f] >= 0:
+            link.length = chains[followed[f]].length
+            link.bins[:] = chains[followed[f]].bins
         if link.length < CHAIN_LENGTH:
             link.bins[link.length] = b
         link.length += 1
@@ -145,7 +167,7 @@ def follow_chains(
             scene[0].objects[b] += 1.0
     for c in range(len(chains)):
         if not continued[c]:
-            for past in range(min(chains[c].length, CHAIN_LENGTH) if chains[c].length < CHAIN_LENGTH else 0):
+            for past in range(chains[c].length if chains[c].length < CHAIN_LENGTH else 0):
                 scene[0].clutter[chains[c].bins[past]] += 1.0
     return links
 

@@ -56,6 +56,9 @@ from tracker.tracking.state import (
     parameters,
 )
 
+LEAST_DETERMINANT = 1e-6
+CERTAIN = 1.0 - 1e-6
+"""Existence is never surer than this, nor its opposite."""
 _STILL = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 
@@ -104,8 +107,10 @@ def _advance(
     log_odds = pair_log_odds(row_start, log_likelihood, visible)
     beta, log_evidence = _responsibilities(row_start, column, log_odds, n, p.responsibilities)
     informed = False
+    shift_prior = scene[0].shift_prior.copy()
     for _ in range(1, p.rounds):
         graph = (row_start, column, beta)
+        scene[0].shift_prior[:] = shift_prior  # learned once a frame, from its last round
         shift, widening, learned = refine(predicted, scene, measured, scores, graph, p)
         if p.refined_hiding:
             cover = cover_refined(predicted, scene, measured, graph, p)
@@ -141,7 +146,7 @@ def _advance(
         detection[k], confidence[k], owner[j] = j, beta[e], k
         for i in range(4):
             z[k, i] = (measured[j, i] - c.mean[i]) / math.sqrt(c.p00[i] + measurement_variance(i, c.scale, scene, p))
-        if c.hits >= PROVEN_HITS:
+        if p.learn_birth_score and c.hits >= PROVEN_HITS:
             scene[0].objects[score_bin(scores[j])] += 1.0
 
     # M-step: every claimed object moves to its share of the detections; the noise learns from what was claimed.
@@ -156,7 +161,8 @@ def _advance(
             # beta / (1 - sum of beta) is psi nu, and 1 + sum of psi nu is 1 / (1 - sum of beta).
             total -= beta[e]
         there = c.existence * (1.0 - visible[k]) / max(total, 1e-15)
-        c.existence = there / (1.0 - c.existence + there)
+        # Certainty would be absorbing: no later miss could take it back.
+        c.existence = min(max(there / (1.0 - c.existence + there), 1.0 - CERTAIN), CERTAIN)
         c.responsibility = confidence[k]
         j = detection[k]
         c.detection = heard[j] if j >= 0 else -1
@@ -182,7 +188,7 @@ def _advance(
             c.status = 1
 
     # Birth and death.
-    free = free_detections(boxes_xyxy, owner, share, p.veto_iou)
+    free = free_detections(boxes_xyxy, labels, owner, share, p.veto_iou, p.class_agnostic != 0)
     chosen = np.empty(len(free), np.int64)
     births = 0
     for f in range(len(free)):
@@ -224,7 +230,7 @@ def step(
     config: Config,
     *,
     time_s: float,
-    camera_affine: FloatArray | None = None,
+    camera_affine: ArrayLike | None = None,
 ) -> tuple[TrackerState, StepInfo]:
     """Carry the mixture through one frame.
 
@@ -249,9 +255,16 @@ def step(
     Raises
     ------
     ValueError
-        When time does not increase.
+        When time does not increase or the map is not 2 x 3, finite and invertible.
     """
     return _step(state, detections, parameters(config), time_s, camera_affine)
+
+
+def _checked_affine(camera_affine: ArrayLike) -> FloatArray:
+    affine = np.array(camera_affine, dtype=np.float64, order="C")
+    if affine.shape != (2, 3) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:, :2])) < LEAST_DETERMINANT:
+        raise ValueError(f"camera_affine is {affine.tolist()}; it must be 2 x 3, finite and invertible")
+    return affine
 
 
 def _step(
@@ -259,8 +272,12 @@ def _step(
     detections: Detections,
     parameter: Records,
     time_s: float,
-    camera_affine: FloatArray | None,
+    camera_affine: ArrayLike | None,
 ) -> tuple[TrackerState, StepInfo]:
+    # A plain float whatever was given: other types of scalar would compile the step again.
+    time_s = float(time_s)
+    if not math.isfinite(time_s):
+        raise ValueError(f"time_s is {time_s}; it must be finite")
     elapsed_s = time_s - state.time_s if state.frame_index else 1.0 / TAU_PER_S
     if not elapsed_s > 0.0:
         raise ValueError(f"time_s is {time_s}; it must be later than the last frame's {state.time_s}")
@@ -271,7 +288,7 @@ def _step(
         detections.boxes_xyxy,
         detections.scores,
         detections.classes,
-        _STILL if camera_affine is None else camera_affine,
+        _STILL if camera_affine is None else _checked_affine(camera_affine),
         elapsed_s * TAU_PER_S,
         state.next_id,
         parameter,
@@ -396,16 +413,11 @@ class Tracker:
         Raises
         ------
         ValueError
-            When time does not increase or the map is not 2 x 3 and finite.
+            When time does not increase or the map is not 2 x 3, finite and invertible.
         """
         if time_s is None:
             time_s = self._state.time_s + self._period_s if self._state.frame_index else 0.0
-        affine = None
-        if camera_affine is not None:
-            affine = np.array(camera_affine, dtype=np.float64, order="C")
-            if affine.shape != (2, 3) or not np.isfinite(affine).all():
-                raise ValueError(f"camera_affine is {affine.tolist()}; it must be 2 x 3 and finite")
-        self._state, self._info = _step(self._state, detections, self._parameter, time_s, affine)
+        self._state, self._info = _step(self._state, detections, self._parameter, time_s, camera_affine)
         return self.tracks()
 
     def tracks(self, coasting: bool = False) -> Tracks:
