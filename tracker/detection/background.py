@@ -1,0 +1,333 @@
+"""Detections from a camera that stands still: what differs from the background, cut into objects.
+
+Every picture goes through six stages: *subtract* the background, *clean* the mask, take its connected
+*components*, *merge* the fragments of one object, *split* silhouettes that run together, *score* what is left.
+Merging, splitting and scoring ask how large an object usually is where it stands; :class:`_TypicalSize` learns
+that from the silhouettes themselves.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.config import BackgroundConfig
+from tracker.errors import DetectorError
+from tracker.structures import Detections, FloatArray, Image, IntArray
+
+_FOREGROUND = 255  # MOG2 marks shadows with 127
+_FIRST_MEMORY_FRAMES = 100  # what stands in the first frames and leaves is forgotten in a tenth of this
+_BACKGROUND_EVERY_FRAMES = 25  # rebuilding the background picture costs a few ms
+_GHOST_EDGES = 0.35  # below this share of edges in the picture, the outline is the background's
+
+_JOINT_SIZE = np.array([1.4, 1.2])  # fragments up to this many typical widths and heights are one object
+_LONE_SIZE = np.array([1.5, 1.3])  # a silhouette above this many may be several objects
+_BODY_SPREAD = 0.25  # standard deviation of an object's pixels, in its widths and heights
+_COST_PER_OBJECT = 0.25  # log likelihood of a quarter of an object's pixels buys another object
+_MOST_SPLIT = 8
+_LEARNING_FRAMES = 30
+_LARGEST_SPREAD = 0.3  # of log height: where objects differ more, no size is typical
+
+
+class BackgroundDetector:
+    """Find moving objects in the pictures of one fixed camera, given in order.
+
+    The background is a Gaussian mixture for every pixel [1]_ that forgets slowly, so that somebody who stands
+    still stays visible for a while. A detector belongs to one video: make a new one for the next.
+
+    Parameters
+    ----------
+    config
+        Areas in it are shares of the frame, so that one configuration serves all resolutions.
+
+    Raises
+    ------
+    DetectorError
+        When the ignore mask cannot be read.
+
+    References
+    ----------
+    .. [1] Z. Zivkovic, F. van der Heijden, "Efficient adaptive density estimation per image pixel for the task
+       of background subtraction", Pattern Recognition Letters 27 (2006).
+    """
+
+    def __init__(self, config: BackgroundConfig) -> None:
+        self._config = config
+        self._ignored = None if config.ignore_mask is None else _read_mask(config.ignore_mask)
+        self._subtractor = cv2.createBackgroundSubtractorMOG2(
+            config.history_frames, config.variance_threshold, detectShadows=True
+        )
+        self._subtractor.setVarThresholdGen(config.variance_threshold)
+        self._subtractor.setVarMin(config.variance_floor)
+        self._subtractor.setShadowThreshold(config.darkest_shadow)
+        self._background: Image | None = None
+        self._frames = 0
+        self._typical = _TypicalSize()
+
+    def detect(self, image: Image) -> Detections:
+        """Return what moves in ``image`` ((height, width, 3) uint8, blue-green-red).
+
+        Raises
+        ------
+        DetectorError
+            When the picture's size is not that of the ignore mask.
+        """
+        config = self._config
+        scale = min(1.0, config.longest_side_px / max(image.shape[:2]))
+        picture = image if scale == 1.0 else _resize(image, scale)
+        mask = _clean(self._subtract(picture, image.shape[:2]))
+        blobs = _components(mask, config.smallest_fragment * mask.size)
+        blobs = _merge(blobs, self._typical)
+        blobs = blobs.select(blobs.areas_px >= config.smallest_area * mask.size)
+        self._typical.learn(blobs)
+        boxes = _split(blobs, self._typical)
+        boxes = boxes[self._plausible(boxes, mask.size)]
+        return Detections(boxes / scale, self._score(boxes, mask, picture))
+
+    def _subtract(self, picture: Image, full_size: tuple[int, ...]) -> Image:
+        """Return 1 where the picture differs from the background and is no shadow, else 0."""
+        memory_frames = min(self._config.history_frames, max(2 * self._frames, _FIRST_MEMORY_FRAMES))
+        mask = (self._subtractor.apply(picture, learningRate=1.0 / memory_frames) == _FOREGROUND).astype(np.uint8)
+        if self._frames % _BACKGROUND_EVERY_FRAMES == 0:
+            self._background = np.asarray(self._subtractor.getBackgroundImage(), np.uint8)
+        self._frames += 1
+        if self._ignored is not None:
+            if self._ignored.shape != full_size:
+                raise DetectorError(
+                    f"{self._config.ignore_mask}: the ignore mask is {_size(self._ignored.shape)} pixels; "
+                    f"it must be {_size(full_size)} as the frame"
+                )
+            ignored = cv2.resize(self._ignored, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
+            mask[ignored > 0] = 0
+        return mask
+
+    def _plausible(self, boxes: FloatArray, frame_px: int) -> NDArray[np.bool_]:
+        width, height = (boxes[:, 2:] - boxes[:, :2]).T
+        slim = np.maximum(width / height, height / width) <= self._config.longest_to_shortest
+        return slim & (width * height <= self._config.largest_area * frame_px)
+
+    def _score(self, boxes: FloatArray, mask: Image, picture: Image) -> FloatArray:
+        """Rate how much each box looks like one whole object: (n,) in (0, 1)."""
+        scores = np.full(len(boxes), 0.9)
+        if self._typical.known:
+            shortness = np.log(self._typical.at(boxes[:, 3])[:, 1] / (boxes[:, 3] - boxes[:, 1]))
+            scores /= 1.0 + (np.maximum(shortness, 0.0) / (4.0 * self._typical.spread)) ** 2
+        for i, (left, top, right, bottom) in enumerate(np.rint(boxes).astype(int)):
+            inside = np.s_[max(top, 0) : bottom, max(left, 0) : right]
+            scores[i] *= min(1.0, float(mask[inside].mean()) / 0.3)
+            around = np.s_[max(top - 2, 0) : bottom + 2, max(left - 2, 0) : right + 2]
+            if self._background is not None and _is_ghost(mask[around], picture[around], self._background[around]):
+                scores[i] *= 0.3
+        return scores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Blobs:
+    """Regions of the mask: pixel (y, x) belongs to row ``row_of_label[labels[y, x]]``, -1 for none."""
+
+    labels: NDArray[np.int32]
+    row_of_label: IntArray
+    boxes_xyxy: FloatArray
+    areas_px: FloatArray
+
+    def select(self, rows: NDArray[np.bool_]) -> _Blobs:
+        new_row = np.append(np.where(rows, np.cumsum(rows) - 1, -1), -1)
+        return _Blobs(self.labels, new_row[self.row_of_label], self.boxes_xyxy[rows], self.areas_px[rows])
+
+
+class _TypicalSize:
+    """Width and height of a lone object, by the row of its lower edge.
+
+    On level ground seen by a pinhole camera, the height of equal objects is a linear function of the row they
+    stand on. The line is fitted to recent silhouettes by iteratively reweighted least squares with Cauchy
+    weights, so that groups count little; the root of the area as a further weight lets specks count little too.
+    """
+
+    def __init__(self) -> None:
+        self._recent: deque[FloatArray] = deque(maxlen=400)  # lower edge, width, height, root of the area
+        self._frames = 0
+        self.known = False
+        self.spread = 1.0  # robust standard deviation of log height about the line
+
+    def learn(self, blobs: _Blobs) -> None:
+        """Take in the silhouettes of a frame; those that touch its edges are not whole."""
+        frame_height, frame_width = blobs.labels.shape
+        left, top, right, bottom = blobs.boxes_xyxy.T
+        whole = (left > 1) & (top > 1) & (right < frame_width - 1) & (bottom < frame_height - 1)
+        self._recent.extend(np.column_stack([bottom, right - left, bottom - top, np.sqrt(blobs.areas_px)])[whole])
+        self._frames += bool(whole.any())
+        if self._frames < _LEARNING_FRAMES:
+            return
+        bottom, width, height, importance = np.array(self._recent).T
+        self._origin, self._unit = float(np.median(bottom)), float(frame_height)
+        x = np.column_stack([np.ones(len(bottom)), (bottom - self._origin) / self._unit])
+        ridge = np.diag([0.0, 0.002 * importance.sum()])  # without depth in the scene the slope stays zero
+        weight = importance
+        for _ in range(6):
+            self._line = np.linalg.solve(x.T @ (weight[:, None] * x) + ridge, x.T @ (weight * height))
+            off = np.abs(height - x @ self._line)
+            weight = importance / (1.0 + (off / (_median(off, importance) + 1.0)) ** 2)
+        self._smallest = 0.3 * _median(height, importance)
+        self._aspect = _median(width / height, weight)
+        self.spread = max(0.06, 1.48 * _median(np.abs(np.log(height / self._heights(x))), importance))
+        self.known = self.spread < _LARGEST_SPREAD
+
+    def _heights(self, x: FloatArray) -> FloatArray:
+        return np.maximum(x @ self._line, self._smallest)
+
+    def at(self, bottoms: FloatArray) -> FloatArray:
+        """Return (n, 2) width and height for lower edges ``bottoms`` (n,)."""
+        heights = self._heights(np.column_stack([np.ones(len(bottoms)), (bottoms - self._origin) / self._unit]))
+        return np.column_stack([self._aspect * heights, heights])
+
+
+def _clean(mask: Image) -> Image:
+    """Drop specks and close small gaps, more in height than in width: bodies come apart at the waist."""
+    longest = max(mask.shape)
+    mask = np.asarray(cv2.medianBlur(mask, _odd(longest / 190)), np.uint8)
+    closer = np.ones((_odd(longest / 85), 3), np.uint8)
+    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, closer), np.uint8)
+
+
+def _components(mask: Image, smallest_px: float) -> _Blobs:
+    """Return the connected regions of at least ``smallest_px``."""
+    _, label_image, table, _ = cv2.connectedComponentsWithStats(mask)
+    stats = np.asarray(table[1:], np.float64)
+    boxes = np.hstack([stats[:, :2], stats[:, :2] + stats[:, 2:4]])
+    areas = stats[:, cv2.CC_STAT_AREA]
+    labels = np.asarray(label_image, np.int32)
+    return _Blobs(labels, np.arange(len(areas) + 1) - 1, boxes, areas).select(areas >= smallest_px)
+
+
+def _merge(blobs: _Blobs, typical: _TypicalSize) -> _Blobs:
+    """Join regions that together are no larger than one object, starting from the largest."""
+    if not typical.known:
+        return blobs
+    boxes, areas, group = blobs.boxes_xyxy.copy(), blobs.areas_px.copy(), np.arange(len(blobs.areas_px))
+    for i in np.argsort(-areas):
+        while areas[i] > 0:
+            joint = np.hstack([np.minimum(boxes[i, :2], boxes[:, :2]), np.maximum(boxes[i, 2:], boxes[:, 2:])])
+            size = (joint[:, 2:] - joint[:, :2]) / typical.at(joint[:, 3])
+            excess = (size / _JOINT_SIZE).max(axis=1)
+            excess[(areas == 0) | (group == i)] = np.inf
+            j = int(np.argmin(excess))
+            if excess[j] > 1.0:
+                break
+            boxes[i], areas[i], areas[j] = joint[j], areas[i] + areas[j], 0.0
+            group[group == j] = i
+    row_of_label = np.append(group, -1)[blobs.row_of_label]
+    return _Blobs(blobs.labels, row_of_label, boxes, areas).select(areas > 0)
+
+
+def _split(blobs: _Blobs, typical: _TypicalSize) -> FloatArray:
+    """Return boxes (n, 4): one for each region, several where it is larger than one object."""
+    if not typical.known:
+        return blobs.boxes_xyxy
+    boxes: list[FloatArray] = []
+    sizes = typical.at(blobs.boxes_xyxy[:, 3])
+    for row, (box, size) in enumerate(zip(blobs.boxes_xyxy, sizes, strict=True)):
+        extent = box[2:] - box[:2]
+        if (extent / size <= _LONE_SIZE).all():
+            boxes.append(box)
+            continue
+        left, top, right, bottom = box.astype(int)
+        pixels = np.argwhere(blobs.row_of_label[blobs.labels[top:bottom, left:right]] == row)[:, ::-1] + 0.5
+        thinned = pixels[:: 1 + len(pixels) // 1000]
+        owner = _share_out(thinned / size, len(pixels) / size.prod())
+        parts = [thinned[owner == k] for k in range(owner.max() + 1)]
+        boxes += [box[[0, 1, 0, 1]] + _whole_box(part, size, extent) for part in parts if len(part) > 8]
+    return np.reshape(boxes, (-1, 4))
+
+
+def _share_out(points: FloatArray, bodies: float) -> IntArray:
+    """Divide the pixels of a silhouette among objects: the row (n,) of each pixel's owner.
+
+    EM for a mixture whose components all have an object's extent, so that only the means and the weights are
+    free; objects are added where many pixels are badly explained while the log likelihood pays for them.
+    Neighbouring pixels say the same, so that a whole object of pixels counts as one observation.
+
+    Parameters
+    ----------
+    points
+        (n, 2) pixels in units of an object's width and height.
+    bodies
+        How many objects' boxes the silhouette's pixels would fill.
+    """
+    means, best_cost, best_owner = np.empty((0, 2)), np.inf, np.zeros(len(points), np.int64)
+    most = min(_MOST_SPLIT, int(np.ceil(np.ptp(points, axis=0).prod())) + 1)
+    for count in range(1, most + 1):
+        far = _squared_distances(points, means).min(axis=1, initial=np.inf) > 4.0
+        some = points[::8]
+        around = np.exp(-0.5 * _squared_distances(some, points[far])).sum(axis=1)
+        means = np.vstack([means, some[np.argmax(around)]])
+        weights = np.full(count, 1.0 / count)
+        for _ in range(8):
+            log_joint = np.log(weights) - 0.5 * _squared_distances(points, means)
+            log_likelihood = np.logaddexp.reduce(log_joint, axis=1)
+            shares = np.exp(log_joint - log_likelihood[:, None])
+            totals = shares.sum(axis=0)
+            means = shares.T @ points / totals[:, None]
+            weights = (totals + 1.0) / (totals + 1.0).sum()
+        cost = _COST_PER_OBJECT * count - bodies * float(log_likelihood.mean())
+        if cost < best_cost:
+            best_cost, best_owner = cost, shares.argmax(axis=1)
+    return best_owner
+
+
+def _squared_distances(points: FloatArray, means: FloatArray) -> FloatArray:
+    """Return (n, K) squared Mahalanobis distances for components of an object's extent."""
+    return (((points[:, None] - means) / _BODY_SPREAD) ** 2).sum(axis=2)
+
+
+def _whole_box(pixels: FloatArray, size: FloatArray, extent: FloatArray) -> FloatArray:
+    """Return the box around an object's own pixels, grown to its usual size into the rest of the silhouette.
+
+    What is missing hides behind the other objects of the silhouette, so that the box grows towards them and
+    not over the silhouette's edge.
+    """
+    low, high = np.percentile(pixels, 1, axis=0) - 0.5, np.percentile(pixels, 99, axis=0) + 0.5
+    room_low, room_high = np.maximum(low, 0.0), np.maximum(extent - high, 0.0)
+    room = room_low + room_high
+    growth = np.clip(size - (high - low), 0.0, room) / np.maximum(room, 1e-9)
+    return np.concatenate([low - growth * room_low, high + growth * room_high])
+
+
+def _is_ghost(mask: Image, picture: Image, background: Image) -> bool:
+    """Whether a silhouette's outline follows edges of the background and not of the picture.
+
+    Such a hole remains where something that had become background has gone away.
+    """
+    if min(mask.shape) < 3:
+        return False
+    outline = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    here, before = (float(np.hypot(*np.gradient(part.mean(axis=2)))[outline].sum()) for part in (picture, background))
+    return here < _GHOST_EDGES * (here + before)
+
+
+def _median(values: FloatArray, weights: FloatArray) -> float:
+    return float(np.quantile(values, 0.5, weights=weights, method="inverted_cdf"))
+
+
+def _odd(size_px: float) -> int:
+    """Return the odd number next to ``size_px``, at least 3."""
+    return max(3, 2 * round((size_px - 1) / 2) + 1)
+
+
+def _resize(image: Image, scale: float) -> Image:
+    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]}"
+
+
+def _read_mask(path: Path) -> Image:
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        raise DetectorError(f"{path}: the ignore mask cannot be read; it must be an image, black where to look")
+    return np.asarray(mask, np.uint8)
