@@ -92,9 +92,7 @@ class MotionConfig(_Section):
     process_time_exponent: PerCoordinate = Field(
         (1.0, 1.0, 0.5, 0.5), description="process noise of a step of tau grows by tau to this power"
     )
-    initial_velocity: Positive = Field(
-        0.1, description="standard deviation of a newborn's velocity, per 1/25 s and tau"
-    )
+    initial_velocity: Positive = Field(0.1, description="standard deviation of a newborn's velocity, per 1/25 s")
     coasting_position_noise: Positive = Field(0.7, description="factor on position process noise while coasting")
     coasting_size_noise: Positive = Field(2.0, description="factor on size process noise while coasting")
     coasting_damping: Share = Field(0.95, description="position velocity kept per missed frame")

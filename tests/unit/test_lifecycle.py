@@ -59,7 +59,7 @@ def test_a_newborn_is_at_rest_and_as_uncertain_as_its_measurement():
     boxes = np.array([BOX, ELSEWHERE])
     measured = measured_coordinates(boxes, 1.0)
     labels = np.array([3, -2])
-    born = newborn(measured, boxes, np.array([0.9, 0.8]), labels, np.array([1, 0]), scene, 41, 2.0, p)
+    born = newborn(measured, boxes, np.array([0.9, 0.8]), labels, np.array([1, 0]), scene, 41, p)
     np.testing.assert_array_equal(born["id"], [41, 42])
     np.testing.assert_array_equal(born["label"], [-2, 3])
     np.testing.assert_array_equal(born["mean"], measured[[1, 0]])
@@ -68,7 +68,7 @@ def test_a_newborn_is_at_rest_and_as_uncertain_as_its_measurement():
     r = np.array([0.14, 0.07, 0.08, 0.015]) * [1.5, 1.5, 0.5, 0.5]
     np.testing.assert_allclose(born["p00"], np.tile((r * g) ** 2, (2, 1)))
     np.testing.assert_array_equal(born["p01"], 0.0)
-    np.testing.assert_allclose(born["p11"], (2.0 * 0.1 * g) ** 2)
+    np.testing.assert_allclose(born["p11"], (0.1 * g) ** 2)
     for name, value in {"hits": 1, "misses": 0, "status": Status.TENTATIVE, "centre_count": 1}.items():
         np.testing.assert_array_equal(born[name], value)
     np.testing.assert_array_equal(born["centres"][:, -1], [[620.0, 150.0], [120.0, 150.0]])

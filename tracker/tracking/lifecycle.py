@@ -181,13 +181,9 @@ def newborn(
     chosen: IntArray,
     scene: Records,
     next_id: int,
-    tau: float,
     p: Record,
 ) -> Records:
-    """Return a tentative component for each chosen detection, at rest and as uncertain as its measurement.
-
-    The longer the step tau, in 1/25 s, the less is known of the velocity with which the next one begins.
-    """
+    """Return a tentative component for each chosen detection, at rest and as uncertain as its measurement."""
     born = np.zeros(len(chosen), COMPONENT)
     for n in range(len(chosen)):
         j = chosen[n]
@@ -199,7 +195,7 @@ def newborn(
         c.mean[:] = measured[j]
         for i in range(4):
             c.p00[i] = measurement_variance(i, c.scale, scene, p)
-            c.p11[i] = (p.initial_velocity * tau * c.scale) ** 2
+            c.p11[i] = (p.initial_velocity * c.scale) ** 2
         c.existence = object_probability(scene, score_bin(scores[j]), p.birth_score)
         c.score = scores[j]
         c.detection = j

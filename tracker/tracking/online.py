@@ -201,7 +201,7 @@ def _advance(
             scene[0].clutter[b] *= COUNT_DECAY
         chains = follow_chains(scene, chains, boxes_xyxy, scores, free)
         learn_birth_score(scene, p.birth_score)
-    born = newborn(measured, boxes_xyxy, scores, labels, chosen[:births], scene, next_id, tau, p)
+    born = newborn(measured, boxes_xyxy, scores, labels, chosen[:births], scene, next_id, p)
     alive = np.empty(rows + births, COMPONENT)
     died = np.empty(rows, np.int64)
     count, dead = 0, 0
