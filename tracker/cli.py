@@ -257,15 +257,16 @@ def _display(quiet: bool) -> Iterator[tuple[Callable[[Progress], None], Callable
     def progress(state: Progress) -> None:
         nonlocal activity, began_s, drawn_s
         now_s = time.perf_counter()
-        if state.activity != activity:
+        news = state.activity != activity
+        if news:
             activity, began_s = state.activity, now_s
         elif now_s - drawn_s < _REDRAW_S:
             return
         drawn_s = now_s
-        bar.update(task, description=activity, completed=state.done, total=state.total)
         if state.alive is not None:
             rate = state.done / max(now_s - began_s, _REDRAW_S)
             bar.update(task, rate=rate, alive=state.alive)
+        bar.update(task, description=activity, completed=state.done, total=state.total, refresh=news)
 
     with bar:
         yield progress, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)

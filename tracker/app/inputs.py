@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from tracker.config import Config
 from tracker.detection.base import Detector
+from tracker.detection.recorded import RecordedDetector
 from tracker.errors import ConfigurationError, DetectorError, FormatError
 from tracker.formats.motchallenge import (
     find_sequence_info,
@@ -255,8 +256,8 @@ def _demand_reach(job: Job, reaches: Iterable[tuple[str, int]], end: int, slack_
 
 
 def _lookup(recorded: Mapping[int, Detections]) -> Callable[[Frame], Detections]:
-    nothing = Detections.empty()
-    return lambda frame: recorded.get(frame.index, nothing)
+    detector = RecordedDetector(recorded)
+    return lambda frame: detector.at(frame.index)
 
 
 def _detector(job: Job) -> Callable[[Frame], Detections]:
