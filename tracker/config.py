@@ -40,7 +40,7 @@ class BackgroundConfig(_Section):
         500, ge=2, description="memory of the background; what stands still is absorbed after about a tenth of it"
     )
     variance_threshold: Positive = Field(
-        16.0, description="squared distance, in variances, from which a pixel is not background"
+        25.0, description="squared distance, in variances, from which a pixel is not background"
     )
     variance_floor: Positive = Field(15.0, description="least variance of a background pixel, in grey levels^2")
     darkest_shadow: Probability = Field(

@@ -25,7 +25,7 @@ _FIRST_MEMORY_FRAMES = 100  # what stands in the first frames and leaves is forg
 _BACKGROUND_EVERY_FRAMES = 25  # rebuilding the background picture costs a few ms
 _GHOST_EDGES = 0.35  # below this share of edges in the picture, the outline is the background's
 
-_JOINT_SIZE = np.array([1.4, 1.2])  # fragments up to this many typical widths and heights are one object
+_JOINT_SIZE = np.array([1.3, 1.2])  # fragments up to this many typical widths and heights are one object
 _LONE_SIZE = np.array([1.5, 1.3])  # a silhouette above this many may be several objects
 _BODY_SPREAD = 0.25  # standard deviation of an object's pixels, in its widths and heights
 _COST_PER_OBJECT = 0.25  # log likelihood of a quarter of an object's pixels buys another object
