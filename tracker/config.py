@@ -95,7 +95,7 @@ class MotionConfig(_Section):
     initial_velocity: Positive = Field(0.1, description="standard deviation of a newborn's velocity, per 1/25 s")
     coasting_position_noise: Positive = Field(0.7, description="factor on position process noise while coasting")
     coasting_size_noise: Positive = Field(2.0, description="factor on size process noise while coasting")
-    coasting_damping: Share = Field(0.95, description="position velocity kept per missed frame")
+    coasting_damping: Share = Field(0.97, description="position velocity kept per missed frame")
     size_damping: Share = Field(0.5, description="size velocity kept per 1/25 s where no approach is evident")
 
 
@@ -122,7 +122,7 @@ class AssociationConfig(_Section):
     score_weight: NotNegative = Field(1.0, description="exponent on the score's likelihood ratio")
     detection_probability: Probability = Field(0.7, description="of an object in plain view")
     hiding: Share = Field(0.9, description="share of the detection probability lost when wholly covered")
-    detection_decay: Share = Field(0.98, description="detection probability kept per 1/25 s without a detection")
+    detection_decay: Share = Field(0.99, description="detection probability kept per 1/25 s without a detection")
     direction: NotNegative = Field(0.5, description="weight of the consistency of direction, in nats")
     claim: Probability = Field(0.1, description="least responsibility of a claimed detection")
 
