@@ -270,7 +270,8 @@ def test_detection_probability_falls_with_cover_and_time_unseen():
     c = np.zeros(6, COMPONENT)
     c["missed_tau"] = [0.0, 0.0, 0.0, 10.0, 2.5, 1e6]
     cover = np.array([0.0, 0.5, 1.0, 0.0, 0.2, 0.0])
-    expected = [0.7, 0.7 * 0.55, 0.7 * (1 - 0.9 * 0.95), 0.7 * 0.98**10, 0.7 * 0.82 * 0.98**2.5, 0.02]
+    kept = Config().tracking.association.detection_decay
+    expected = [0.7, 0.7 * 0.55, 0.7 * (1 - 0.9 * 0.95), 0.7 * kept**10, 0.7 * 0.82 * kept**2.5, 0.02]
     np.testing.assert_allclose(detection_probability(c, cover, numbers()), expected)
     sure = numbers(association={"detection_probability": 0.99})
     np.testing.assert_allclose(detection_probability(c[:1], cover[:1], sure), 0.98)

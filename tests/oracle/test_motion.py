@@ -171,7 +171,10 @@ def test_coasting_damps_per_missed_frame_whatever_its_length():
     p = numbers()
     for tau in (0.5, 4.0):
         predicted = predict(components, initial_state(Config()).scene, STILL, tau, p)
-        np.testing.assert_allclose(predicted["velocity"][:, POSITION], 0.95 * components["velocity"][:, POSITION])
+        np.testing.assert_allclose(
+            predicted["velocity"][:, POSITION],
+            Config().tracking.motion.coasting_damping * components["velocity"][:, POSITION],
+        )
         np.testing.assert_array_equal(predicted["velocity"][:, SIZE], 0.0)
 
 

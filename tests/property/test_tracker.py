@@ -119,7 +119,7 @@ def test_the_order_of_detections_does_not_matter(film, seed):
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(detections)) for detections in film.frames]
     places = [np.argsort(order) for order in orders]
-    permuted = film.run(Tracker(config), change=lambda n, detections: detections.select(orders[n]))
+    permuted = film.run(Tracker(), change=lambda n, detections: detections.select(orders[n]))
     assert_same_identities(film.run(Tracker()), permuted, lambda n, row: places[n][row])
 
 
