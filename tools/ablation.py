@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -85,9 +86,9 @@ def main() -> None:
             mean, error = mean_and_error(
                 value if is_default else value - reference[seed] for seed, value in by_seed.items()
             )
-            cells.append(f"{mean:.2f} ± {error:.2f}" if is_default else f"{mean:+.2f} ± {error:.2f}")
+            cells.append(f"{mean:.2f}±{error:.2f}" if is_default else f"{mean:+.2f}±{error:.2f}")
         table.add_row("(nothing: HOTA)" if piece == "default" else piece, *cells)
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
     if arguments.json:
         arguments.json.write_text(json.dumps(hota, indent=2) + "\n", encoding="utf-8")
 

@@ -1,6 +1,8 @@
 """Measure the tracker: accuracy against ground truth, speed against other trackers.
 
     python tools/benchmark.py accuracy DATA_ROOT [--seeds N] [--every N] [--camera] [--json FILE]
+    python tools/benchmark.py speed [--video FILE [--detections FILE]]
+    python tools/benchmark.py profile [--objects K]
 
 DATA_ROOT holds SET/SEQUENCE with det/det.txt, gt/gt.txt and seqinfo.ini in MOTChallenge form.
 """
@@ -10,20 +12,33 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import multiprocessing
 import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
 
+import numpy as np
 from measuring import Job, by_set, find_sequences, mean_and_error, run_all
 from rich.console import Console
 from rich.progress import track as progress
 from rich.table import Table
 
-from tracker import load_config
+from tracker import Detections, Tracker, load_config
 from tracker.evaluation.scores import Scores
+from tracker.tracking.online import warm_up
 
+OUTPUT = Console(width=None if sys.stdout.isatty() else 120)
+SIZES = (10, 50, 100, 500, 1000, 2000)
 COLUMNS = {
     "HOTA": "hota",
     "DetA": "det_a",
@@ -58,7 +73,7 @@ def accuracy(arguments: argparse.Namespace) -> None:
                 for job, e in results.items()
                 if job.sequence.set_name == name
             }
-    Console().print(table)
+    OUTPUT.print(table)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
@@ -66,8 +81,142 @@ def accuracy(arguments: argparse.Namespace) -> None:
 def _cell(scores: list[Scores], field: str) -> str:
     mean, error = mean_and_error(getattr(s, field) for s in scores)
     if len(scores) > 1:
-        return f"{mean:.2f} ± {error:.2f}"
+        return f"{mean:.2f}±{error:.2f}"
     return f"{mean:.0f}" if mean.is_integer() else f"{mean:.2f}"
+
+
+def crowd(objects: int, frames: int = 60, seed: int = 0) -> list[np.ndarray]:
+    """Return frames of (N, 5) boxes and scores: walkers of 40 x 80 px at constant density, 5 % unseen."""
+    rng = np.random.default_rng(seed)
+    side = np.sqrt(objects * 40 * 80 / 0.1)
+    centre, velocity = rng.uniform(0, side, (objects, 2)), rng.normal(0, 3, (objects, 2))
+    film = []
+    for _ in range(frames):
+        centre = centre + velocity
+        velocity[(centre < 0) | (centre > side)] *= -1
+        seen = rng.random(objects) > 0.05
+        middle = centre[seen] + rng.normal(0, 1, (seen.sum(), 2))
+        size = np.array([40.0, 80.0]) + rng.normal(0, 1, (seen.sum(), 2))
+        film.append(np.column_stack([middle - size / 2, middle + size / 2, np.full(seen.sum(), 0.9)]))
+    return film
+
+
+def _ours() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    tracker = Tracker()
+    return lambda rows: Detections(rows[:, :4], rows[:, 4]), tracker.update
+
+
+def _pyxtrackers(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    import pyxtrackers
+
+    return np.ascontiguousarray, getattr(pyxtrackers, name)().update
+
+
+def _roboflow(name: str, **options: object) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    import supervision
+    import trackers
+
+    def prepare(rows: np.ndarray) -> object:
+        return supervision.Detections(
+            xyxy=rows[:, :4].astype(np.float32),
+            confidence=rows[:, 4].astype(np.float32),
+            class_id=np.zeros(len(rows), int),
+        )
+
+    return prepare, getattr(trackers, name)(frame_rate=30.0, **options).update
+
+
+CONTESTANTS = {
+    "ours": (_ours, ()),
+    "pyxtrackers ByteTrack": (_pyxtrackers, ("BYTETracker",)),
+    "roboflow ByteTrack": (_roboflow, ("ByteTrackTracker",)),
+    "roboflow SORT": (_roboflow, ("SORTTracker",)),
+}
+
+
+def _race(name: str, objects: int) -> float | None:
+    """Return the processor time of one update in ms, after five frames; None when the tracker is not installed."""
+    make, options = CONTESTANTS[name]
+    film = crowd(objects)
+    try:
+        prepare, update = make(*options)
+    except ImportError:
+        return None
+    for rows in crowd(10, frames=5):
+        update(prepare(rows))  # compiles and imports
+    prepare, update = make(*options)
+    spent = []
+    for rows in film:
+        given = prepare(rows)
+        start = time.process_time()
+        update(given)
+        spent.append(time.process_time() - start)
+    return 1e3 * statistics.fmean(spent[5:])
+
+
+def speed(arguments: argparse.Namespace) -> None:
+    table = Table(title="processor ms per frame, K objects at constant density")
+    for heading in ("tracker", *(f"K={k}" for k in SIZES), "time(2000) / time(100)"):
+        table.add_column(heading, justify="left" if heading == "tracker" else "right")
+    for name in CONTESTANTS:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            row = []
+            for k in SIZES:
+                runs = [pool.submit(_race, name, k).result() for _ in range(arguments.repeats)]
+                if None in runs:
+                    break
+                row.append(statistics.median(runs))
+        if row:
+            table.add_row(name, *(f"{ms:.3f}" for ms in row), f"{row[-1] / row[2]:.0f}")
+    OUTPUT.print(table)
+    for what, command in {
+        "import tracker": [sys.executable, "-c", "import tracker"],
+        "track --help": [str(Path(sys.executable).with_name("track")), "--help"],
+    }.items():
+        spent = []
+        for _ in range(5):
+            start = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)
+            spent.append(time.perf_counter() - start)
+        OUTPUT.print(f"{what}: {statistics.median(spent):.2f} s (median of 5, with the interpreter's own start)")
+    if arguments.video:
+        pipeline(arguments)
+
+
+def pipeline(arguments: argparse.Namespace) -> None:
+    """Run the whole job and compare it with what its stages cost by themselves."""
+    from tracker.app.inputs import Job as Run
+    from tracker.app.pipeline import run
+
+    with tempfile.TemporaryDirectory() as folder:
+        job = Run(config=load_config(), video=arguments.video, detections=arguments.detections)
+        summary = run(job, Path(folder) / "tracks")
+    slowest = max(summary.stages.values(), key=lambda stage: stage.processor_s)
+    bound = max(slowest.processor_s, summary.processor_s / 2)
+    table = Table(title=f"{arguments.video.name}: {summary.frames} frames in {summary.wall_s:.2f} s")
+    for heading in ("stage", "busy s", "processor s"):
+        table.add_column(heading, justify="left" if heading == "stage" else "right")
+    for name, stage in summary.stages.items():
+        table.add_row(name, f"{stage.busy_s:.2f}", f"{stage.processor_s:.2f}")
+    OUTPUT.print(table)
+    OUTPUT.print(
+        f"whole run {summary.wall_s:.2f} s; half of its processor time {summary.processor_s / 2:.2f} s, "
+        f"slowest stage {slowest.processor_s:.2f} s: {summary.wall_s / bound:.2f} times the larger"
+    )
+
+
+def profile(arguments: argparse.Namespace) -> None:
+    import cProfile
+    import pstats
+
+    warm_up()
+    tracker, film = Tracker(), [Detections(rows[:, :4], rows[:, 4]) for rows in crowd(arguments.objects, 300)]
+    profiler = cProfile.Profile()
+    profiler.enable()
+    for detections in film:
+        tracker.update(detections)
+    profiler.disable()
+    pstats.Stats(profiler).sort_stats("tottime").print_stats(10)
 
 
 def main() -> None:
@@ -83,6 +232,16 @@ def main() -> None:
     command.add_argument("--camera", action="store_true", help="use the camera motion in gmc.txt where there is one")
     command.add_argument("--processes", type=int, default=os.cpu_count(), metavar="N")
     command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    command = commands.add_parser(
+        "speed", help="time per frame beside the peers that are installed, start-up, pipeline"
+    )
+    command.set_defaults(run=speed)
+    command.add_argument("--repeats", type=int, default=3, metavar="N", help="median of N runs (default: %(default)s)")
+    command.add_argument("--video", type=Path, metavar="FILE", help="time the whole pipeline on this video too")
+    command.add_argument("--detections", type=Path, metavar="FILE", help="with these detections, not the detector")
+    command = commands.add_parser("profile", help="the ten hottest places of the tracker's update")
+    command.set_defaults(run=profile)
+    command.add_argument("--objects", type=int, default=100, metavar="K", help="default: %(default)s")
     arguments = parser.parse_args()
     arguments.run(arguments)
 

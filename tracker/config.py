@@ -109,7 +109,7 @@ class AssociationConfig(_Section):
     )
     rounds: int = Field(2, ge=1, le=5, description="EM rounds per frame")
     degrees_of_freedom: PositivePerCoordinate = Field(
-        (2.0, 2.0, 1.0, 1.0), description="of the Student-t innovation in each coordinate"
+        (1.5, 1.5, 1.0, 1.0), description="of the Student-t innovation in each coordinate"
     )
     coordinate_weight: PositivePerCoordinate = Field(
         (1.0, 1.0, 1.0, 0.55), description="exponent on each coordinate's density"
