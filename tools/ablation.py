@@ -35,7 +35,6 @@ PIECES = {
     "second round": ["association.rounds=1"],
     "second round: common motion": ["refinement.common_motion=false"],
     "second round: refined hiding": ["refinement.refined_hiding=false"],
-    "second round: frame scale": ["refinement.frame_scale=false"],
     "a third round (added)": ["association.rounds=3"],
     "all adaptation": [
         "adaptation.measurement_rate=0",

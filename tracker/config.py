@@ -132,7 +132,6 @@ class RefinementConfig(_Section):
 
     common_motion: bool = Field(True, description="objects share the motion that the image has in common")
     refined_hiding: bool = Field(True, description="who hides whom is judged at this frame's positions")
-    frame_scale: bool = Field(True, description="a frame in which all innovations are large widens all of them")
 
 
 class AdaptationConfig(_Section):

@@ -16,7 +16,7 @@ from tracker import load_config
 
 HOTA = {
     "MOT17-val-half": 71.12,
-    "DanceTrack": 59.33,
+    "DanceTrack": 59.25,
     "KITTI": 76.08,
     "MOT15": 49.14,
     "Detectors": 45.34,

@@ -7,7 +7,7 @@ The log odds that object k claims detection j, against neither, are
 with L the product of four Student-t densities of the innovation: tight noise with heavy tails lets one setting
 follow calm streets and dancers. The second round repeats this with what the *other* objects of the frame
 learned in the first (cavity densities, so that no detection is counted twice): the motion that the image has in
-common, who is hidden at this frame's positions, and whether the whole frame jumped.
+common, and who is hidden at this frame's positions.
 """
 
 from __future__ import annotations
@@ -114,7 +114,6 @@ def pair_log_likelihoods(
     predicted: Records,
     scene: Records,
     shift: FloatArray,
-    widening: FloatArray,
     boxes_xyxy: FloatArray,
     measured: FloatArray,
     scores: FloatArray,
@@ -127,8 +126,6 @@ def pair_log_likelihoods(
     ----------
     shift
         (K, 2) what to add to each object's predicted position, px.
-    widening
-        (K, 2) factors on the innovation variance of position and size.
     """
     rows = len(predicted)
     boxes = np.empty((rows, 4))
@@ -155,7 +152,7 @@ def pair_log_likelihoods(
         own = box_area(boxes[k])
         base = constant
         for i in range(4):
-            S[i] = _innovation_variance(c, i, scene, p) * widening[k, i // 2]
+            S[i] = _innovation_variance(c, i, scene, p)
             base -= 0.5 * p.coordinate_weight[i] * math.log(S[i] / (c.scale * c.scale))
         for e in range(near_start[k], near_start[k + 1]):
             j = near[e]
@@ -226,53 +223,30 @@ def refine(
     scores: FloatArray,
     graph: tuple[IntArray, IntArray, FloatArray],
     p: Record,
-) -> tuple[FloatArray, FloatArray, bool]:
-    """Return what each object learns from the others: shift (K, 2) in px, widening (K, 2), and whether anything.
+) -> tuple[FloatArray, bool]:
+    """Return the shift (K, 2) in px that each object takes over from the others, and whether there is any.
 
     The teachers are the confident pairs of round 1. Their innovations e have a *common motion* d. Whether the
     image moves as a whole is judged per axis by the likelihood ratio of e - d against e, on top of a prior that
-    is learned over the frames; on a still camera the answer stays no. The *frame scale* widens everything when
-    innovations are large all over the frame.
+    is learned over the frames; on a still camera the answer stays no.
     """
     row_start, column, beta = graph
     rows = len(predicted)
     shift = np.zeros((rows, 2))
-    widening = np.ones((rows, 2))
     teacher = np.empty(rows, np.int64)
     pair = np.empty(rows, np.int64)
-    scale_teacher = np.empty(rows, np.int64)
-    scale_pair = np.empty(rows, np.int64)
-    n, n_scale = 0, 0
+    n = 0
     for k in range(rows):
         c = predicted[k]
-        if c.hits < TEACHER_HITS:
+        if c.hits < TEACHER_HITS or c.misses > 0:
             continue
         for e in range(row_start[k], row_start[k + 1]):
-            if beta[e] > TEACHER:
-                scale_teacher[n_scale], scale_pair[n_scale] = k, e
-                n_scale += 1
-                if c.misses == 0 and scores[column[e]] > TEACHER_SCORE:
-                    teacher[n], pair[n] = k, e
-                    n += 1
-    if p.common_motion and n >= LEAST_TEACHERS:
-        _common_motion(predicted, scene, measured, column, teacher[:n], pair[:n], shift, p)
-    if p.frame_scale:
-        _frame_scale(
-            predicted,
-            scene,
-            measured,
-            column,
-            scale_teacher[:n_scale],
-            scale_pair[:n_scale],
-            shift,
-            widening,
-            p,
-        )
-    learned = False
-    for k in range(rows):
-        for i in range(2):
-            learned = learned or shift[k, i] != 0.0 or widening[k, i] != 1.0
-    return shift, widening, learned
+            if beta[e] > TEACHER and scores[column[e]] > TEACHER_SCORE:
+                teacher[n], pair[n] = k, e
+                n += 1
+    if not p.common_motion or n < LEAST_TEACHERS:
+        return shift, False
+    return shift, _common_motion(predicted, scene, measured, column, teacher[:n], pair[:n], shift, p)
 
 
 @njit(cache=True, error_model="numpy")
@@ -285,8 +259,8 @@ def _common_motion(
     pair: IntArray,
     shift: FloatArray,
     p: Record,
-) -> None:
-    """Write the shift that each object takes over from the others, and learn how likely the image moves.
+) -> bool:
+    """Write the shift of each object, learn how likely the image moves, and tell whether anything is shifted.
 
     Teacher l's innovation e_l counts with a robust weight w_l (Student's t about the common innovation); object k
     expects the others' mean, shrunk to zero by its own prior of precision 1/S_k:
@@ -296,6 +270,7 @@ def _common_motion(
     n = len(teacher)
     e, weight = np.empty(n), np.empty(n)
     expected = np.empty(len(predicted))
+    shifted = False
     for i in range(2):
         for t in range(n):
             e[t] = measured[column[pair[t]], i] - predicted[teacher[t]].mean[i]
@@ -323,45 +298,13 @@ def _common_motion(
         moving = prior * odds / (1.0 - prior + prior * odds)
         scene[0].shift_prior[i] = min(max(0.98 * prior + 0.02 * moving, 0.01), 0.9)
         if moving >= NEGLIGIBLE_SHIFT:
+            shifted = True
             for k in range(len(predicted)):
                 shift[k, i] = moving * expected[k]
+    return shifted
 
 
 @njit(cache=True, error_model="numpy")
 def _innovation_variance(c: Record, i: int, scene: Records, p: Record) -> float:
     """Return S = P00 + R of coordinate ``i``."""
     return c.p00[i] + measurement_variance(i, c.scale, scene, p)
-
-
-@njit(cache=True, error_model="numpy")
-def _frame_scale(
-    predicted: Records,
-    scene: Records,
-    measured: FloatArray,
-    column: IntArray,
-    teacher: IntArray,
-    pair: IntArray,
-    shift: FloatArray,
-    widening: FloatArray,
-    p: Record,
-) -> None:
-    """Write the factor on each object's innovation variance that the other objects' innovations speak for."""
-    for group in range(2):
-        latent = np.empty(len(teacher))
-        total = 0.0
-        for t in range(len(teacher)):
-            c = predicted[teacher[t]]
-            latent[t] = 0.0
-            for i in range(2 * group, 2 * group + 2):
-                e = measured[column[pair[t]], i] - c.mean[i]
-                if group == 0:
-                    e -= shift[teacher[t], i]
-                q = e * e / _innovation_variance(c, i, scene, p)
-                latent[t] += 3.0 * q / (2.0 + q) / 2.0
-            total += latent[t]
-        n = len(teacher)
-        for k in range(len(predicted)):
-            widening[k, group] = min(max(((total + 20.0) / (n + 20.0)) ** 0.7, 1.0), 4.0)
-        for t in range(n):
-            others = ((total - latent[t] + 20.0) / (n - 1 + 20.0)) ** 0.7
-            widening[teacher[t], group] = min(max(others, 1.0), 4.0)

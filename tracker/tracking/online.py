@@ -98,11 +98,11 @@ def _advance(
     rows = len(predicted)
 
     # E-step. The first round sees the prediction alone, the second what the other objects learned in the first.
-    shift, widening = np.zeros((rows, 2)), np.ones((rows, 2))
+    shift = np.zeros((rows, 2))
     cover = cover_from_last_frame(predicted, predicted_boxes(predicted, p.anchor))
     visible = detection_probability(predicted, cover, p)
     row_start, column, log_likelihood = pair_log_likelihoods(
-        predicted, scene, shift, widening, boxes_xyxy, measured, scores, labels, p
+        predicted, scene, shift, boxes_xyxy, measured, scores, labels, p
     )
     log_odds = pair_log_odds(row_start, log_likelihood, visible)
     beta, log_evidence = _responsibilities(row_start, column, log_odds, n, p.responsibilities)
@@ -111,14 +111,14 @@ def _advance(
     for _ in range(1, p.rounds):
         graph = (row_start, column, beta)
         scene[0].shift_prior[:] = shift_prior  # learned once a frame, from its last round
-        shift, widening, learned = refine(predicted, scene, measured, scores, graph, p)
+        shift, learned = refine(predicted, scene, measured, scores, graph, p)
         if p.refined_hiding:
             cover = cover_refined(predicted, scene, measured, graph, p)
             visible = detection_probability(predicted, cover, p)
         if learned or informed:
             informed = learned
             row_start, column, log_likelihood = pair_log_likelihoods(
-                predicted, scene, shift, widening, boxes_xyxy, measured, scores, labels, p
+                predicted, scene, shift, boxes_xyxy, measured, scores, labels, p
             )
         log_odds = pair_log_odds(row_start, log_likelihood, visible)
         beta, log_evidence = _responsibilities(row_start, column, log_odds, n, p.responsibilities)
