@@ -19,16 +19,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
 
 import numpy as np
 from measuring import Job, by_set, find_sequences, mean_and_error, run_all
+from peers import PEERS, installed
 from rich.console import Console
 from rich.progress import track as progress
 from rich.table import Table
@@ -51,15 +50,21 @@ COLUMNS = {
 
 
 def accuracy(arguments: argparse.Namespace) -> None:
+    if arguments.tracker not in installed():
+        raise SystemExit(f"{arguments.tracker}: not installed; at hand: {', '.join(installed())}")
     config = load_config(arguments.config, arguments.set or ())
     sequences = find_sequences(arguments.root)
     if not sequences:
         raise SystemExit(f"{arguments.root}: holds no SET/SEQUENCE with det/det.txt and gt/gt.txt")
     seeds = range(1, arguments.seeds + 1) if arguments.seeds else (0,)
-    jobs = [Job(sequence, config, seed, arguments.every, arguments.camera) for seed in seeds for sequence in sequences]
+    jobs = [
+        Job(sequence, config, seed, arguments.every, arguments.camera, arguments.tracker)
+        for seed in seeds
+        for sequence in sequences
+    ]
     console = Console(stderr=True)
     results = dict(progress(run_all(jobs, arguments.processes), "tracking", len(jobs), console=console))
-    table = Table(title=f"{arguments.config}, every {arguments.every}. frame" if arguments.every > 1 else None)
+    table = Table(title=arguments.tracker + (f", every {arguments.every}. frame" if arguments.every > 1 else ""))
     for heading in ("set", *COLUMNS):
         table.add_column(heading, justify="left" if heading == "set" else "right")
     figures = {}
@@ -101,56 +106,16 @@ def crowd(objects: int, frames: int = 60, seed: int = 0) -> list[np.ndarray]:
     return film
 
 
-def _ours() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    tracker = Tracker()
-    return lambda rows: Detections(rows[:, :4], rows[:, 4]), tracker.update
-
-
-def _pyxtrackers(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    import pyxtrackers
-
-    return np.ascontiguousarray, getattr(pyxtrackers, name)().update
-
-
-def _roboflow(name: str, **options: object) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    import supervision
-    import trackers
-
-    def prepare(rows: np.ndarray) -> object:
-        return supervision.Detections(
-            xyxy=rows[:, :4].astype(np.float32),
-            confidence=rows[:, 4].astype(np.float32),
-            class_id=np.zeros(len(rows), int),
-        )
-
-    return prepare, getattr(trackers, name)(frame_rate=30.0, **options).update
-
-
-CONTESTANTS = {
-    "ours": (_ours, ()),
-    "pyxtrackers ByteTrack": (_pyxtrackers, ("BYTETracker",)),
-    "roboflow ByteTrack": (_roboflow, ("ByteTrackTracker",)),
-    "roboflow SORT": (_roboflow, ("SORTTracker",)),
-}
-
-
-def _race(name: str, objects: int) -> float | None:
-    """Return the processor time of one update in ms, after five frames; None when the tracker is not installed."""
-    make, options = CONTESTANTS[name]
-    film = crowd(objects)
-    try:
-        prepare, update = make(*options)
-    except ImportError:
-        return None
-    for rows in crowd(10, frames=5):
-        update(prepare(rows))  # compiles and imports
-    prepare, update = make(*options)
-    spent = []
-    for rows in film:
-        given = prepare(rows)
-        start = time.process_time()
-        update(given)
-        spent.append(time.process_time() - start)
+def _race(name: str, objects: int) -> float:
+    """Return the processor time of one update in ms, once imported, compiled and five frames under way."""
+    film = [Detections(rows[:, :4], rows[:, 4]) for rows in crowd(objects)]
+    for run in (film[:5], film):
+        peer, spent = PEERS[name](30.0), []
+        for frame, detections in enumerate(run, 1):
+            given = peer.prepare(detections)
+            start = time.process_time()
+            peer.update(given, frame / 30.0)
+            spent.append(time.process_time() - start)
     return 1e3 * statistics.fmean(spent[5:])
 
 
@@ -158,16 +123,12 @@ def speed(arguments: argparse.Namespace) -> None:
     table = Table(title="processor ms per frame, K objects at constant density")
     for heading in ("tracker", *(f"K={k}" for k in SIZES), "time(2000) / time(100)"):
         table.add_column(heading, justify="left" if heading == "tracker" else "right")
-    for name in CONTESTANTS:
+    for name in installed():
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            row = []
-            for k in SIZES:
-                runs = [pool.submit(_race, name, k).result() for _ in range(arguments.repeats)]
-                if None in runs:
-                    break
-                row.append(statistics.median(runs))
-        if row:
-            table.add_row(name, *(f"{ms:.3f}" for ms in row), f"{row[-1] / row[2]:.0f}")
+            row = [
+                statistics.median(pool.submit(_race, name, k).result() for _ in range(arguments.repeats)) for k in SIZES
+            ]
+        table.add_row(name, *(f"{ms:.3f}" for ms in row), f"{row[-1] / row[2]:.0f}")
     OUTPUT.print(table)
     for what, command in {
         "import tracker": [sys.executable, "-c", "import tracker"],
@@ -230,6 +191,7 @@ def main() -> None:
     command.add_argument("--seeds", type=int, default=0, metavar="N", help="mean and error over N disturbed replicates")
     command.add_argument("--every", type=int, default=1, metavar="N", help="use every N-th frame only")
     command.add_argument("--camera", action="store_true", help="use the camera motion in gmc.txt where there is one")
+    command.add_argument("--tracker", default="ours", metavar="NAME", help="one of the peers that are installed")
     command.add_argument("--processes", type=int, default=os.cpu_count(), metavar="N")
     command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     command = commands.add_parser(

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from peers import PEERS
 
 from tracker import Config, Detections, Tracker
 from tracker.evaluation.scores import Evaluation, combine, evaluate
@@ -63,6 +64,7 @@ class Job:
     seed: int = 0
     every: int = 1
     camera: bool = False
+    tracker: str = "ours"
 
 
 def find_sequences(root: Path) -> list[Sequence]:
@@ -134,17 +136,30 @@ def disturb(recording: Recording, rng: np.random.Generator, backwards: bool) -> 
 
 
 def track(recording: Recording, config: Config, camera: bool = False) -> TrackTable:
-    """Run the tracker over a recording; boxes are rounded as a result file rounds them."""
+    """Run our tracker over a recording; boxes are rounded as a result file rounds them."""
     tracker = Tracker(config)
-    frames, ids, boxes, scores = [], [], [], []
+    rows = []
     for frame, detections in enumerate(recording.detections, 1):
         affine = recording.camera.get(frame) if camera else None
         tracks = tracker.update(detections, time_s=frame / recording.frame_rate_hz, camera_affine=affine)
-        frames.append(np.full(len(tracks), frame))
-        ids.append(tracks.ids)
-        boxes.append(np.round(xyxy_to_ltwh(tracks.boxes_xyxy), 2))
-        scores.append(tracks.scores)
-    return TrackTable(np.concatenate(frames), np.concatenate(ids), np.concatenate(boxes), np.concatenate(scores))
+        rows.append(np.column_stack([np.full(len(tracks), frame), tracks.ids, tracks.boxes_xyxy]))
+    return _table(rows)
+
+
+def track_by_peer(recording: Recording, name: str) -> TrackTable:
+    """Run another tracker over a recording."""
+    peer = PEERS[name](recording.frame_rate_hz)
+    rows = []
+    for frame, detections in enumerate(recording.detections, 1):
+        result = peer.read(peer.update(peer.prepare(detections), frame / recording.frame_rate_hz))
+        rows.append(np.column_stack([np.full(len(result), frame), result]))
+    return _table(rows)
+
+
+def _table(rows: list[np.ndarray]) -> TrackTable:
+    table = np.concatenate(rows)
+    ids = table[:, 1].astype(np.int64)
+    return TrackTable(table[:, 0].astype(np.int64), ids, np.round(xyxy_to_ltwh(table[:, 2:]), 2), np.ones(len(ids)))
 
 
 def run(job: Job) -> Evaluation:
@@ -154,7 +169,9 @@ def run(job: Job) -> Evaluation:
         name = f"{job.sequence.set_name}/{job.sequence.name}"
         rng = np.random.default_rng([job.seed, zlib.crc32(name.encode())])
         recording = disturb(recording, rng, backwards=job.seed % 2 == 1)
-    return evaluate(recording.truth, track(recording, job.config, job.camera))
+    if job.tracker == "ours":
+        return evaluate(recording.truth, track(recording, job.config, job.camera))
+    return evaluate(recording.truth, track_by_peer(recording, job.tracker))
 
 
 def run_all(jobs: Iterable[Job], processes: int) -> Iterator[tuple[Job, Evaluation]]:
