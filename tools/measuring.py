@@ -136,10 +136,13 @@ def disturb(recording: Recording, rng: np.random.Generator, backwards: bool) -> 
 def track(recording: Recording, config: Config, camera: bool = False) -> TrackTable:
     """Run the tracker over a recording; boxes are rounded as a result file rounds them."""
     tracker = Tracker(config)
-    frames, ids, boxes, scores = [], [], [], []
+    reports = []
     for frame, detections in enumerate(recording.detections, 1):
         affine = recording.camera.get(frame) if camera else None
-        tracks = tracker.update(detections, time_s=frame / recording.frame_rate_hz, camera_affine=affine)
+        reports.append(tracker.update(detections, time_s=frame / recording.frame_rate_hz, camera_affine=affine))
+    reports = reports[config.tracking.lag_frames :] + tracker.flush()
+    frames, ids, boxes, scores = [], [], [], []
+    for frame, tracks in enumerate(reports, 1):
         frames.append(np.full(len(tracks), frame))
         ids.append(tracks.ids)
         boxes.append(np.round(xyxy_to_ltwh(tracks.boxes_xyxy), 2))
