@@ -138,28 +138,30 @@ def disturb(recording: Recording, rng: np.random.Generator, backwards: bool) -> 
 def track(recording: Recording, config: Config, camera: bool = False) -> TrackTable:
     """Run our tracker over a recording; boxes are rounded as a result file rounds them."""
     tracker = Tracker(config)
-    rows = []
+    reports = []
     for frame, detections in enumerate(recording.detections, 1):
         affine = recording.camera.get(frame) if camera else None
-        tracks = tracker.update(detections, time_s=frame / recording.frame_rate_hz, camera_affine=affine)
-        rows.append(np.column_stack([np.full(len(tracks), frame), tracks.ids, tracks.boxes_xyxy]))
-    return _table(rows)
+        reports.append(tracker.update(detections, time_s=frame / recording.frame_rate_hz, camera_affine=affine))
+    reports = reports[config.tracking.lag_frames :] + tracker.flush()
+    return _table([np.column_stack([tracks.ids, tracks.boxes_xyxy]) for tracks in reports])
 
 
 def track_by_peer(recording: Recording, name: str) -> TrackTable:
     """Run another tracker over a recording."""
     peer = PEERS[name](recording.frame_rate_hz)
-    rows = []
-    for frame, detections in enumerate(recording.detections, 1):
-        result = peer.read(peer.update(peer.prepare(detections), frame / recording.frame_rate_hz))
-        rows.append(np.column_stack([np.full(len(result), frame), result]))
-    return _table(rows)
+    return _table(
+        [
+            peer.read(peer.update(peer.prepare(detections), frame / recording.frame_rate_hz))
+            for frame, detections in enumerate(recording.detections, 1)
+        ]
+    )
 
 
-def _table(rows: list[np.ndarray]) -> TrackTable:
-    table = np.concatenate(rows)
-    ids = table[:, 1].astype(np.int64)
-    return TrackTable(table[:, 0].astype(np.int64), ids, np.round(xyxy_to_ltwh(table[:, 2:]), 2), np.ones(len(ids)))
+def _table(reports: list[np.ndarray]) -> TrackTable:
+    """Return the rows of id and box, (n, 5) for each frame, as one table."""
+    rows = np.concatenate(reports)
+    frames = np.repeat(np.arange(1, len(reports) + 1), [len(report) for report in reports])
+    return TrackTable(frames, rows[:, 0].astype(np.int64), np.round(xyxy_to_ltwh(rows[:, 1:]), 2), np.ones(len(rows)))
 
 
 def run(job: Job) -> Evaluation:

@@ -162,6 +162,12 @@ class TrackingConfig(_Section):
     smoothing: Literal["none", "online"] = Field(
         "none", description="boxes reported: none, the claimed detection's; online, the filtered mean's"
     )
+    lag_frames: int = Field(
+        0,
+        ge=0,
+        le=250,
+        description="frames that a report waits, to show objects from their first detection on and through gaps",
+    )
     class_agnostic: bool = Field(False, description="let an object claim detections of other classes")
     motion: MotionConfig = MotionConfig()
     association: AssociationConfig = AssociationConfig()

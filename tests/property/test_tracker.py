@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracker.config import Config
-from tracker.structures import Detections
+from tracker.structures import Detections, Status, Tracks
 from tracker.tracking.online import Tracker, step
 from tracker.tracking.state import initial_state
 
@@ -176,6 +176,55 @@ def test_the_same_film_gives_the_same_tracks_and_a_reset_tracker_too(film):
     assert_same_tracks(first, film.run())
     for name in ("components", "scene", "chains"):
         assert getattr(tracker.state, name).tobytes() == getattr(state, name).tobytes()
+
+
+@given(films, st.sampled_from([1, 2, 4, 30]), st.sampled_from([1, 2, 3]))
+def test_waiting_adds_births_and_gaps_to_the_reports_and_nothing_else(film, lag, hits):
+    def waiting(lag_frames):
+        lifecycle = {"confirmation_hits": hits}
+        return Tracker(Config.model_validate({"tracking": {"lag_frames": lag_frames, "lifecycle": lifecycle}}))
+
+    at_once, known = waiting(0), []
+    for detections, time in zip(film.frames, film.times, strict=True):
+        tracks = at_once.update(detections, time_s=time)
+        known.append((tracks, at_once.tracks(coasting=True)))
+    later = waiting(lag)
+    reports = film.run(later)[lag:] + later.flush()
+    confirmed, claims = {}, {}
+    for n, (_, everybody) in enumerate(known):
+        for i, status, detection in zip(
+            everybody.ids.tolist(), everybody.status.tolist(), everybody.detection_indices.tolist(), strict=True
+        ):
+            if status == Status.CONFIRMED:
+                confirmed.setdefault(i, n)
+            if detection >= 0:
+                claims.setdefault(i, []).append(n)
+    assert len(reports) == len(known)
+    for n, (report, (tracks, everybody)) in enumerate(zip(reports, known, strict=True)):
+        assert_same_tracks([report.select(np.isin(report.ids, tracks.ids))], [tracks])
+        added = report.select(~np.isin(report.ids, tracks.ids))
+        born, gaps = added.select(added.detection_indices >= 0), added.select(added.detection_indices < 0)
+        tentative = everybody.ids[(everybody.status == Status.TENTATIVE) & ~np.isin(everybody.ids, tracks.ids)]
+        assert born.ids.tolist() == [i for i in tentative.tolist() if confirmed.get(i, np.inf) <= n + lag]
+        before = everybody.select(np.isin(everybody.ids, born.ids))
+        for name in set(Tracks.__slots__) - {"status"}:
+            np.testing.assert_array_equal(getattr(born, name), getattr(before, name))
+        assert (born.status == Status.CONFIRMED).all()
+        expected = {}
+        for i in everybody.ids[everybody.status == Status.COASTING].tolist():
+            first = max(f for f in claims[i] if f < n)
+            last = min((f for f in claims[i] if f > n), default=np.inf)
+            if last - first <= lag + 1:
+                w = (film.times[n] - film.times[first]) / (film.times[last] - film.times[first])
+                boxes = [known[f][0].boxes_xyxy[known[f][0].ids == i] for f in (first, last)]
+                expected[i] = (1.0 - w) * boxes[0] + w * boxes[1]
+        assert gaps.ids.tolist() == list(expected)
+        if expected:
+            np.testing.assert_allclose(gaps.boxes_xyxy, np.concatenate(list(expected.values())))
+        assert (gaps.status == Status.COASTING).all()
+        assert (gaps.responsibilities == 0.0).all()
+        assert (np.linalg.eigvalsh(report.covariances) > 0.0).all()
+        assert ((report.existence >= 0.0) & (report.existence <= 1.0)).all()
 
 
 @given(films)

@@ -131,6 +131,34 @@ def test_camera_motion_reaches_the_tracker_by_frame_number(play: Callable[..., F
     assert ids == [[1]] * 6
 
 
+@pytest.mark.parametrize("count", [3, 5, 6, 40])
+@pytest.mark.parametrize("lag_frames", [0, 1, 5])
+def test_frames_wait_for_their_own_reports(count: int, lag_frames: int, play: Callable[..., FakeVideo]) -> None:
+    def blinking(image: np.ndarray) -> Detections:
+        return Detections.empty() if image[0, 0, 0] in (20, 31) else read_number(image)
+
+    play(count)
+    config = load_config(overrides=[f"tracking.lag_frames={lag_frames}"])
+    steps = list(track_video("any.mp4", config, detector=blinking))
+    assert [frame.index for frame, _ in steps] == list(range(1, count + 1))
+    for frame, tracks in steps:
+        assert frame.image is not None
+        assert frame.image[0, 0, 0] == frame.index
+        if lag_frames or frame.index not in (20, 31):
+            assert tracks.boxes_xyxy[0, 0] == pytest.approx(frame.index)
+        else:
+            assert not len(tracks)
+
+
+def test_no_more_frames_wait_than_the_lag(play: Callable[..., FakeVideo]) -> None:
+    video = play(200)
+    steps = track_video("any.mp4", load_config(overrides=["tracking.lag_frames=20"]), detector=read_number)
+    assert [frame.index for frame, _ in islice(steps, 3)] == [1, 2, 3]
+    steps.close()
+    # Frames 4 to 23 wait; decoding and detection work a few frames ahead of that.
+    assert 24 <= next(video._frames, Frame(24, 0.0, None)).index <= 40
+
+
 def test_leaving_the_loop_closes_the_video(play: Callable[..., FakeVideo]) -> None:
     video = play(1000)
     steps = track_video("any.mp4", detector=read_number)
@@ -284,7 +312,8 @@ def run_fake(
     play(count)
     seen: list[Progress] = []
     progress = options.pop("progress", seen.append)
-    job = Job(video=Path("any.mp4"), detector=options.pop("detector", read_number))
+    detector, config = options.pop("detector", read_number), options.pop("config", load_config())
+    job = Job(video=Path("any.mp4"), detector=detector, config=config)
     return run(job, folder, progress=progress, **options), seen
 
 
@@ -310,20 +339,41 @@ def test_a_run_writes_and_tells_what_it_did(tmp_path: Path, play: Callable[..., 
     assert set(record["files"]) == {OVERLAY, TRACKS}
 
 
-def test_a_stopped_run_completes_its_files(tmp_path: Path, play: Callable[..., FakeVideo]) -> None:
+@pytest.mark.parametrize("lag_frames", [0, 7])
+def test_a_stopped_run_completes_its_files(lag_frames: int, tmp_path: Path, play: Callable[..., FakeVideo]) -> None:
     stop = threading.Event()
 
     def progress(state: Progress) -> None:
         if state.done == 5:
             stop.set()
 
-    summary, _ = run_fake(tmp_path, play, count=200, progress=progress, stop=stop)
+    config = load_config(overrides=[f"tracking.lag_frames={lag_frames}"])
+    summary, _ = run_fake(tmp_path, play, count=200, progress=progress, stop=stop, config=config)
     assert summary.interrupted
-    assert 5 <= summary.frames < 200
+    assert 5 + lag_frames <= summary.frames < 200
     assert names(tmp_path) == {OVERLAY, TRACKS, RECORD}
     rows = (tmp_path / TRACKS).read_text().splitlines()
     assert [int(row.split(",")[0]) for row in rows] == list(range(1, summary.frames + 1))
     assert yaml.safe_load((tmp_path / RECORD).read_text())["interrupted"] is True
+
+
+def test_a_run_draws_and_writes_the_reports_that_waited(
+    tmp_path: Path, play: Callable[..., FakeVideo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    paint = OverlayPainter.paint
+
+    def watched(painter: OverlayPainter, frame: Frame, tracks: Tracks) -> Any:
+        drawn.append((frame.index, tracks.boxes_xyxy[0, 0]))
+        return paint(painter, frame, tracks)
+
+    monkeypatch.setattr(OverlayPainter, "paint", watched)
+    summary, seen = run_fake(tmp_path, play, config=load_config(overrides=["tracking.lag_frames=4"]))
+    assert drawn == [(n, n) for n in range(1, 13)]
+    rows = (tmp_path / TRACKS).read_text().splitlines()
+    assert [row.split(",")[:3] for row in rows] == [[str(n), "1", f"{n}.00"] for n in range(1, 13)]
+    assert (summary.frames, summary.boxes) == (12, 12)
+    assert [state.done for state in seen if state.activity == "tracking"] == list(range(1, 13))
 
 
 def test_a_run_stopped_before_its_first_frame_leaves_nothing(tmp_path: Path, play: Callable[..., FakeVideo]) -> None:

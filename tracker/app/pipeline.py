@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -217,21 +218,35 @@ def run(
 
 
 def _tracked(source: Input, config: Config, times: StageTimes, *, with_drawn: bool = False) -> Steps:
-    """Chain decoding, detection and tracking."""
+    """Chain decoding, detection and tracking; each frame waits for its own report."""
     tracker = Tracker(config)
+    lag = config.tracking.lag_frames
+    waiting: deque[tuple[Frame, Detections]] = deque()
 
     def detect(frame: Frame) -> tuple[Frame, Detections]:
         return frame, source.detect(frame)
 
-    def track(seen: tuple[Frame, Detections]) -> Step:
+    def track(seen: tuple[Frame, Detections]) -> Step | None:
         frame, detections = seen
         tracks = tracker.update(detections, source.time_s(frame), source.camera_motion.get(frame.index))
-        return Step(frame, detections, tracks, tracker.tracks(coasting=True) if with_drawn else tracks)
+        waiting.append(seen)
+        if len(waiting) <= lag:
+            return None
+        return Step(*waiting.popleft(), tracks, tracker.tracks(coasting=True) if with_drawn and not lag else tracks)
 
     # Without a video there is nothing to wait for, and handing over would cost more than the work.
     frames = source.frames if source.video is None else ahead(times.iterate("decode", source.frames))
     seen = times.map("detect", detect, frames)
-    return times.map("track", track, seen if source.video is None else ahead(seen))
+    tracked = times.map("track", track, seen if source.video is None else ahead(seen))
+
+    def reported() -> Steps:
+        with closing(tracked):
+            yield from (step for step in tracked if step is not None)
+        # A run that is stopped takes in no further frame, so that this is its end too.
+        for tracks in tracker.flush():
+            yield Step(*waiting.popleft(), tracks, tracks)
+
+    return reported()
 
 
 def _painted(steps: Steps, overlay_video: OverlayVideo, config: Config, times: StageTimes) -> Steps:

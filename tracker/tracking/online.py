@@ -34,6 +34,7 @@ from tracker.tracking.lifecycle import (
     score_bin,
     survives,
 )
+from tracker.tracking.lookahead import Held, Window, hold
 from tracker.tracking.motion import (
     TAU_PER_S,
     Z_LIMIT,
@@ -378,15 +379,17 @@ class Tracker:
     array([1])
     """
 
-    __slots__ = ("_config", "_info", "_parameter", "_period_s", "_smoothed", "_state")
+    __slots__ = ("_config", "_info", "_lag_frames", "_parameter", "_period_s", "_smoothed", "_state", "_window")
 
     def __init__(self, config: Config | None = None) -> None:
         self._config = Config() if config is None else config
         self._parameter = parameters(self._config)
         self._period_s = 1.0 / self._config.tracking.frame_rate_hz
         self._smoothed = self._config.tracking.smoothing == "online"
+        self._lag_frames = self._config.tracking.lag_frames
         self._state = initial_state(self._config)
         self._info: StepInfo | None = None
+        self._window: Window = ()
 
     def update(
         self,
@@ -394,7 +397,7 @@ class Tracker:
         time_s: float | None = None,
         camera_affine: ArrayLike | None = None,
     ) -> Tracks:
-        """Take in one frame and return the objects seen in it.
+        """Take in one frame and return the objects seen in it, or in the frame ``tracking.lag_frames`` before.
 
         Parameters
         ----------
@@ -408,7 +411,9 @@ class Tracker:
 
         Returns
         -------
-        Confirmed objects claimed in this frame (in the first two frames, tentative ones too).
+        Confirmed objects claimed in this frame (in the first two frames, tentative ones too). With
+        ``tracking.lag_frames`` L above 0, those of the frame L updates ago, with the rows that the frames since
+        have added (see :func:`tracker.tracking.lookahead.hold`); nobody for the first L updates.
 
         Raises
         ------
@@ -418,10 +423,27 @@ class Tracker:
         if time_s is None:
             time_s = self._state.time_s + self._period_s if self._state.frame_index else 0.0
         self._state, self._info = _step(self._state, detections, self._parameter, time_s, camera_affine)
-        return self.tracks()
+        tracks = self.tracks()
+        if not self._lag_frames:
+            return tracks
+        everybody = self.tracks(coasting=True)
+        affine = _STILL if camera_affine is None else _checked_affine(camera_affine)
+        newest = Held(self._state.time_s, affine, everybody, np.isin(everybody.ids, tracks.ids))
+        self._window = hold(self._window, newest, self._lag_frames)
+        return self._window[0].report if len(self._window) > self._lag_frames else Tracks.empty()
+
+    def flush(self) -> list[Tracks]:
+        """Return the reports that still wait, oldest first, and hold none any more.
+
+        There are as many as frames were taken in since the start or the last flush, but at most
+        ``tracking.lag_frames``. The mixture goes on; what comes later adds nothing to these reports.
+        """
+        waiting = [held.report for held in self._window[-self._lag_frames :]]
+        self._window = ()
+        return waiting
 
     def tracks(self, coasting: bool = False) -> Tracks:
-        """Return the objects of the last frame; ``coasting`` adds those not seen in it and the tentative."""
+        """Return the objects of the newest frame; ``coasting`` adds those not seen in it and the tentative."""
         return Tracks(
             *_report(
                 self._state.components,
@@ -433,18 +455,24 @@ class Tracker:
         )
 
     def reset(self) -> None:
-        """Forget everything; identities begin at 1 again."""
+        """Forget everything, waiting reports too; identities begin at 1 again."""
         self._state = initial_state(self._config)
         self._info = None
+        self._window = ()
 
     @property
     def state(self) -> TrackerState:
-        """All that is carried from frame to frame; assign an earlier one to go back to it."""
+        """All of the mixture that is carried from frame to frame; assign an earlier one to go back to it.
+
+        Waiting reports are not part of it. They speak of the frames that are left when a state is assigned, and
+        are dropped then: :meth:`flush` before, to have them.
+        """
         return self._state
 
     @state.setter
     def state(self, state: TrackerState) -> None:
         self._state = state
+        self._window = ()
 
     @property
     def info(self) -> StepInfo | None:
