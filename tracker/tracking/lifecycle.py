@@ -108,6 +108,25 @@ def object_probability(scene: Records, b: int, birth_score: float) -> float:
 
 
 @njit(cache=True, error_model="numpy")
+def count_claimed(scene: Records, components: Records, detection: IntArray, scores: FloatArray) -> None:
+    """Let all counts fade, once a frame, and count what proven objects have claimed.
+
+    Parameters
+    ----------
+    components
+        (K,) after this frame's update, so that a proven one counts this frame's hit too.
+    detection
+        (K,) claimed detection, -1 for none.
+    """
+    for k in range(len(components)):
+        if detection[k] >= 0 and components[k].hits > PROVEN_HITS:
+            scene[0].objects[score_bin(scores[detection[k]])] += 1.0
+    for b in range(SCORE_BINS):
+        scene[0].objects[b] *= COUNT_DECAY
+        scene[0].clutter[b] *= COUNT_DECAY
+
+
+@njit(cache=True, error_model="numpy")
 def learn_birth_score(scene: Records, birth_score: float) -> None:
     """Set the scene's birth threshold: the lowest score above which detections are objects at 80 %."""
     b = score_bin(HIGHEST_BIRTH_SCORE)
@@ -221,3 +240,25 @@ def remember_centre(c: Record, box: FloatArray) -> None:
 def survives(c: Record, p: Record) -> bool:
     """Tell whether an object goes on: a tentative one dies at its first miss, a confirmed one after many."""
     return c.misses == 0 or (c.status == 1 and c.misses <= p.max_misses_frames)
+
+
+@njit(cache=True, error_model="numpy")
+def renew(components: Records, born: Records, p: Record) -> tuple[Records, IntArray]:
+    """Confirm who has been seen often enough; return survivors and newborn, and the identities that ended."""
+    alive = np.empty(len(components) + len(born), COMPONENT)
+    died = np.empty(len(components), np.int64)
+    count, dead = 0, 0
+    for k in range(len(components)):
+        if survives(components[k], p):
+            alive[count] = components[k]
+            count += 1
+        else:
+            died[dead] = components[k].id
+            dead += 1
+    for b in range(len(born)):
+        alive[count] = born[b]
+        count += 1
+    for k in range(count):
+        if alive[k].hits >= p.confirmation_hits:
+            alive[k].status = 1
+    return alive[:count], died[:dead]

@@ -24,15 +24,13 @@ from tracker.tracking.evidence import (
     refine,
 )
 from tracker.tracking.lifecycle import (
-    COUNT_DECAY,
-    PROVEN_HITS,
+    count_claimed,
     follow_chains,
     free_detections,
     learn_birth_score,
     newborn,
     remember_centre,
-    score_bin,
-    survives,
+    renew,
 )
 from tracker.tracking.lookahead import Held, Window, hold
 from tracker.tracking.motion import (
@@ -48,8 +46,8 @@ from tracker.tracking.motion import (
 )
 from tracker.tracking.state import (
     ASSIGNMENT,
-    COMPONENT,
     EXCLUSIVE,
+    Record,
     Records,
     StepInfo,
     TrackerState,
@@ -91,15 +89,61 @@ def _advance(
     scene = scene.copy()
     heard = np.flatnonzero(scores >= p.score_floor)
     boxes_xyxy, scores, labels = boxes_xyxy[heard], scores[heard], labels[heard]
-    n = len(heard)
     measured = measured_coordinates(boxes_xyxy, p.anchor)
 
-    # Prediction: last frame's mixture, moved and widened, is the prior of this frame.
+    # Last frame's mixture, moved and widened, is the prior of this frame.
     predicted = predict(components, scene, affine, tau, p)
-    rows = len(predicted)
+    row_start, column, beta, visible, log_evidence = _e_step(predicted, scene, boxes_xyxy, measured, scores, labels, p)
+    detection, confidence = _claim(row_start, column, beta, len(heard), p)
+    z = _innovations(predicted, scene, measured, detection, p)
+    prior_scene = scene.copy()
+    adapt(predicted, scene, z, confidence, scores, detection, p)
+    graph = (row_start, column, beta)
+    _m_step(predicted, prior_scene, boxes_xyxy, measured, scores, graph, detection, confidence, z, visible, tau, p)
 
-    # E-step. The first round sees the prediction alone, the second what the other objects learned in the first.
-    shift = np.zeros((rows, 2))
+    # Birth and death: what nobody claims begins, what has no evidence ends.
+    owner = np.full(len(heard), -1, np.int64)
+    share = np.zeros(len(heard))
+    for e in range(len(column)):
+        share[column[e]] += beta[e]
+    for k in range(len(predicted)):
+        if detection[k] >= 0:
+            owner[detection[k]] = k
+    free = free_detections(boxes_xyxy, labels, owner, share, p.veto_iou, p.class_agnostic != 0)
+    chosen = free[scores[free] >= scene[0].birth_score - 1e-9]
+    if p.learn_birth_score:
+        count_claimed(scene, predicted, detection, scores)
+        chains = follow_chains(scene, chains, boxes_xyxy, scores, free)
+        learn_birth_score(scene, p.birth_score)
+    born = newborn(measured, boxes_xyxy, scores, labels, chosen, scene, next_id, p)
+    alive, died = renew(predicted, born, p)
+    for k in range(len(alive)):
+        if alive[k].detection >= 0:
+            alive[k].detection = heard[alive[k].detection]
+
+    row = np.empty(len(column), np.int64)
+    for k in range(len(predicted)):
+        row[row_start[k] : row_start[k + 1]] = k
+        log_evidence += math.log1p(-visible[k])
+    return alive, scene, chains, row, heard[column], beta, died, z, log_evidence
+
+
+@njit(cache=True, error_model="numpy")
+def _e_step(
+    predicted: Records,
+    scene: Records,
+    boxes_xyxy: FloatArray,
+    measured: FloatArray,
+    scores: FloatArray,
+    labels: IntArray,
+    p: Record,
+) -> tuple[IntArray, IntArray, FloatArray, FloatArray, float]:
+    """Return the responsibilities on their graph (row_start, column, beta), P_D, and the association's log evidence.
+
+    The first round sees the prediction alone, the later ones what the other objects learned in the one before.
+    """
+    n = len(boxes_xyxy)
+    shift = np.zeros((len(predicted), 2))
     cover = cover_from_last_frame(predicted, predicted_boxes(predicted, p.anchor))
     visible = detection_probability(predicted, cover, p)
     row_start, column, log_likelihood = pair_log_likelihoods(
@@ -123,50 +167,69 @@ def _advance(
             )
         log_odds = pair_log_odds(row_start, log_likelihood, visible)
         beta, log_evidence = _responsibilities(row_start, column, log_odds, n, p.responsibilities)
+    return row_start, column, beta, visible, log_evidence
 
-    # Claims: which box shows which object.
-    claim = most_probable_claims(row_start, column, beta, n)
+
+@njit(cache=True, error_model="numpy")
+def _claim(
+    row_start: IntArray, column: IntArray, beta: FloatArray, columns: int, p: Record
+) -> tuple[IntArray, FloatArray]:
+    """Return the detection that shows each object, -1 for none, and the responsibility of that claim."""
+    claim = most_probable_claims(row_start, column, beta, columns)
     if p.responsibilities == ASSIGNMENT:
         beta[:] = 0.0
-        for k in range(rows):
-            if claim[k] >= 0:
-                beta[claim[k]] = 1.0
-    detection = np.full(rows, -1, np.int64)
-    confidence = np.zeros(rows)
-    owner = np.full(n, -1, np.int64)
-    share = np.zeros(n)
-    z = np.full((rows, 4), np.nan)
-    for e in range(len(column)):
-        share[column[e]] += beta[e]
-    for k in range(rows):
-        c = predicted[k]
-        e = claim[k]
-        if e < 0 or beta[e] <= p.claim:
-            continue
-        j = column[e]
-        detection[k], confidence[k], owner[j] = j, beta[e], k
-        for i in range(4):
-            z[k, i] = (measured[j, i] - c.mean[i]) / math.sqrt(c.p00[i] + measurement_variance(i, c.scale, scene, p))
-        if p.learn_birth_score and c.hits >= PROVEN_HITS:
-            scene[0].objects[score_bin(scores[j])] += 1.0
+        beta[claim[claim >= 0]] = 1.0
+    detection = np.full(len(claim), -1, np.int64)
+    confidence = np.zeros(len(claim))
+    for k in range(len(claim)):
+        if claim[k] >= 0 and beta[claim[k]] > p.claim:
+            detection[k], confidence[k] = column[claim[k]], beta[claim[k]]
+    return detection, confidence
 
-    # M-step: every claimed object moves to its share of the detections; the noise learns from what was claimed.
+
+@njit(cache=True, error_model="numpy")
+def _innovations(
+    predicted: Records, scene: Records, measured: FloatArray, detection: IntArray, p: Record
+) -> FloatArray:
+    """Return (K, 4) normalised innovations of the claimed detections, NaN where nothing was claimed."""
+    z = np.full((len(predicted), 4), np.nan)
+    for k in range(len(predicted)):
+        if detection[k] >= 0:
+            c = predicted[k]
+            for i in range(4):
+                S = c.p00[i] + measurement_variance(i, c.scale, scene, p)
+                z[k, i] = (measured[detection[k], i] - c.mean[i]) / math.sqrt(S)
+    return z
+
+
+@njit(cache=True, error_model="numpy")
+def _m_step(
+    predicted: Records,
+    scene: Records,
+    boxes_xyxy: FloatArray,
+    measured: FloatArray,
+    scores: FloatArray,
+    graph: tuple[IntArray, IntArray, FloatArray],
+    detection: IntArray,
+    confidence: FloatArray,
+    z: FloatArray,
+    visible: FloatArray,
+    tau: float,
+    p: Record,
+) -> None:
+    """Move every claimed object to its share of the detections, and keep the books of all, in place."""
+    row_start, column, beta = graph
     innovation, claimed = np.empty(4), np.empty(4)
-    old_scene = scene.copy()
-    adapt(predicted, scene, z, confidence, scores, detection, p)
-    for k in range(rows):
+    for k in range(len(predicted)):
         c = predicted[k]
-        log_evidence += math.log1p(-visible[k])
-        total = 1.0
+        absent = 1.0
         for e in range(row_start[k], row_start[k + 1]):
-            # beta / (1 - sum of beta) is psi nu, and 1 + sum of psi nu is 1 / (1 - sum of beta).
-            total -= beta[e]
-        there = c.existence * (1.0 - visible[k]) / max(total, 1e-15)
-        # Certainty would be absorbing: no later miss could take it back.
+            absent -= beta[e]
+        # 1 + sum of psi nu is 1 / (1 - sum of beta). Certainty would be absorbing: no later miss could take it back.
+        there = c.existence * (1.0 - visible[k]) / max(absent, 1e-15)
         c.existence = min(max(there / (1.0 - c.existence + there), 1.0 - CERTAIN), CERTAIN)
-        c.responsibility = confidence[k]
         j = detection[k]
-        c.detection = heard[j] if j >= 0 else -1
+        c.detection, c.responsibility = j, confidence[k]
         if j < 0:
             c.misses += 1
             c.missed_tau += tau
@@ -176,53 +239,15 @@ def _advance(
             innovation[i] = 0.0
             for e in range(row_start[k], row_start[k + 1]):
                 innovation[i] += beta[e] * (measured[column[e], i] - c.mean[i])
-        update(c, old_scene, innovation, claimed, p)
+        update(c, scene, innovation, claimed, p)
         c.hits += 1
         c.misses = 0
         c.missed_tau = 0.0
-        for i in range(4):
-            c.z[i] = min(max(z[k, i], -Z_LIMIT), Z_LIMIT)
         c.score = scores[j]
         c.box[:] = boxes_xyxy[j]
+        for i in range(4):
+            c.z[i] = min(max(z[k, i], -Z_LIMIT), Z_LIMIT)
         remember_centre(c, boxes_xyxy[j])
-        if c.hits >= p.confirmation_hits:
-            c.status = 1
-
-    # Birth and death.
-    free = free_detections(boxes_xyxy, labels, owner, share, p.veto_iou, p.class_agnostic != 0)
-    chosen = np.empty(len(free), np.int64)
-    births = 0
-    for f in range(len(free)):
-        if scores[free[f]] >= scene[0].birth_score - 1e-9:
-            chosen[births] = free[f]
-            births += 1
-    if p.learn_birth_score:
-        for b in range(len(scene[0].objects)):
-            scene[0].objects[b] *= COUNT_DECAY
-            scene[0].clutter[b] *= COUNT_DECAY
-        chains = follow_chains(scene, chains, boxes_xyxy, scores, free)
-        learn_birth_score(scene, p.birth_score)
-    born = newborn(measured, boxes_xyxy, scores, labels, chosen[:births], scene, next_id, p)
-    alive = np.empty(rows + births, COMPONENT)
-    died = np.empty(rows, np.int64)
-    count, dead = 0, 0
-    for k in range(rows):
-        if survives(predicted[k], p):
-            alive[count] = predicted[k]
-            count += 1
-        else:
-            died[dead] = predicted[k].id
-            dead += 1
-    for b in range(births):
-        alive[count] = born[b]
-        alive[count].detection = heard[born[b].detection]
-        if p.confirmation_hits <= 1:
-            alive[count].status = 1
-        count += 1
-    row = np.empty(len(column), np.int64)
-    for k in range(rows):
-        row[row_start[k] : row_start[k + 1]] = k
-    return alive[:count], scene, chains, row, heard[column], beta, died[:dead], z, log_evidence
 
 
 def step(
