@@ -27,7 +27,7 @@ for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np
 from measuring import Job, by_set, find_sequences, mean_and_error, run_all
-from peers import PEERS, installed
+from peers import PEERS, installed, is_installed
 from rich.console import Console
 from rich.progress import track as progress
 from rich.table import Table
@@ -50,7 +50,7 @@ COLUMNS = {
 
 
 def accuracy(arguments: argparse.Namespace) -> None:
-    if arguments.tracker not in installed():
+    if not is_installed(arguments.tracker):
         raise SystemExit(f"{arguments.tracker}: not installed; at hand: {', '.join(installed())}")
     config = load_config(arguments.config, arguments.set or ())
     sequences = find_sequences(arguments.root)

@@ -38,9 +38,8 @@ def _pyxtrackers(name: str, least_score: float = 0.0, **options: Any) -> Callabl
     def make(frame_rate_hz: float) -> Peer:
         import pyxtrackers
 
-        if name == "BYTETracker":
-            options["frame_rate"] = round(frame_rate_hz)
-        update = getattr(pyxtrackers, name)(**options).update
+        rate = {"frame_rate": round(frame_rate_hz)} if name == "BYTETracker" else {}
+        update = getattr(pyxtrackers, name)(**options, **rate).update
         return Peer(
             lambda detections: np.ascontiguousarray(_rows(detections, least_score)),
             lambda rows, _: update(rows),
@@ -115,11 +114,13 @@ PEERS: dict[str, Callable[..., Peer]] = {
 
 def installed() -> dict[str, Callable[..., Peer]]:
     """Return the trackers that can be made on this machine."""
-    found = {}
-    for name, make in PEERS.items():
-        try:
-            make(30.0)
-        except ImportError:
-            continue
-        found[name] = make
-    return found
+    return {name: make for name, make in PEERS.items() if is_installed(name)}
+
+
+def is_installed(name: str) -> bool:
+    """Tell whether a tracker of that name is known and can be made on this machine."""
+    try:
+        PEERS[name](30.0)
+    except (ImportError, KeyError):
+        return False
+    return True

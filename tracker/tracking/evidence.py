@@ -19,7 +19,7 @@ from numba import njit
 
 from tracker.structures import FloatArray, IntArray
 from tracker.tracking.gating import box_area, overlapping_pairs
-from tracker.tracking.motion import mean_to_box, measurement_variance
+from tracker.tracking.motion import innovation_variance, mean_to_box, predicted_boxes
 from tracker.tracking.state import RECENT_CENTRES, Record, Records
 
 LOG_2PI = math.log(2.0 * math.pi)
@@ -82,7 +82,7 @@ def cover_refined(
             innovation = 0.0
             for e in range(row_start[k], row_start[k + 1]):
                 innovation += beta[e] * (measured[column[e], i] - c.mean[i])
-            gain = c.p00[i] / _innovation_variance(c, i, scene, p)
+            gain = c.p00[i] / innovation_variance(c, i, scene, p)
             mean[i] = c.mean[i] + gain * innovation
         mean_to_box(mean, p.anchor, boxes[k])
     pair_start, other, area = overlapping_pairs(boxes, boxes)
@@ -128,9 +128,8 @@ def pair_log_likelihoods(
         (K, 2) what to add to each object's predicted position, px.
     """
     rows = len(predicted)
-    boxes = np.empty((rows, 4))
+    boxes = predicted_boxes(predicted, p.anchor)
     for k in range(rows):
-        mean_to_box(predicted[k].mean, p.anchor, boxes[k])
         boxes[k, 0] += shift[k, 0]
         boxes[k, 2] += shift[k, 0]
         boxes[k, 1] += shift[k, 1]
@@ -152,7 +151,7 @@ def pair_log_likelihoods(
         own = box_area(boxes[k])
         base = constant
         for i in range(4):
-            S[i] = _innovation_variance(c, i, scene, p)
+            S[i] = innovation_variance(c, i, scene, p)
             base -= 0.5 * p.coordinate_weight[i] * math.log(S[i] / (c.scale * c.scale))
         for e in range(near_start[k], near_start[k + 1]):
             j = near[e]
@@ -279,17 +278,17 @@ def _common_motion(
         for _ in range(5):
             total, total_weight = 0.0, 0.0
             for t in range(n):
-                S = _innovation_variance(predicted[teacher[t]], i, scene, p)
+                S = innovation_variance(predicted[teacher[t]], i, scene, p)
                 q = (e[t] - common) ** 2 / S
                 weight[t] = 4.0 / (3.0 + q) / S
                 total += weight[t] * e[t]
                 total_weight += weight[t]
             common = total / total_weight
         for k in range(len(predicted)):
-            expected[k] = total / (total_weight + 1.0 / _innovation_variance(predicted[k], i, scene, p))
+            expected[k] = total / (total_weight + 1.0 / innovation_variance(predicted[k], i, scene, p))
         evidence = 0.0
         for t in range(n):
-            S = _innovation_variance(predicted[teacher[t]], i, scene, p)
+            S = innovation_variance(predicted[teacher[t]], i, scene, p)
             expected[teacher[t]] = (total - weight[t] * e[t]) / (total_weight - weight[t] + 1.0 / S)
             rest = e[t] - expected[teacher[t]]
             evidence -= 2.0 * (math.log(1.0 + rest * rest / (3.0 * S)) - math.log(1.0 + e[t] * e[t] / (3.0 * S)))
@@ -302,9 +301,3 @@ def _common_motion(
             for k in range(len(predicted)):
                 shift[k, i] = moving * expected[k]
     return shifted
-
-
-@njit(cache=True, error_model="numpy")
-def _innovation_variance(c: Record, i: int, scene: Records, p: Record) -> float:
-    """Return S = P00 + R of coordinate ``i``."""
-    return c.p00[i] + measurement_variance(i, c.scale, scene, p)

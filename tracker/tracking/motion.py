@@ -139,6 +139,12 @@ def measurement_variance(i: int, scale: float, scene: Records, p: Record) -> flo
 
 
 @njit(cache=True, error_model="numpy")
+def innovation_variance(c: Record, i: int, scene: Records, p: Record) -> float:
+    """Return S = P00 + R of coordinate ``i`` in px^2."""
+    return c.p00[i] + measurement_variance(i, c.scale, scene, p)
+
+
+@njit(cache=True, error_model="numpy")
 def update(c: Record, scene: Records, innovation: FloatArray, claimed: FloatArray, p: Record) -> None:
     """Move one component to its share of the detections: the MAP M-step with the prediction as prior.
 

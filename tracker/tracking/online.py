@@ -37,9 +37,9 @@ from tracker.tracking.motion import (
     TAU_PER_S,
     Z_LIMIT,
     adapt,
+    innovation_variance,
     mean_to_box,
     measured_coordinates,
-    measurement_variance,
     predict,
     predicted_boxes,
     update,
@@ -197,7 +197,7 @@ def _innovations(
         if detection[k] >= 0:
             c = predicted[k]
             for i in range(4):
-                S = c.p00[i] + measurement_variance(i, c.scale, scene, p)
+                S = innovation_variance(c, i, scene, p)
                 z[k, i] = (measured[detection[k], i] - c.mean[i]) / math.sqrt(S)
     return z
 
