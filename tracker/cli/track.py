@@ -1,0 +1,124 @@
+"""``track``: follow the objects in a video or a file of detections."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from tracker.cli.common import INTERRUPTED, ConfigOption, SetOption, display, one_line_errors, stop_on_interrupt
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tracker.app.pipeline import Summary
+
+
+def track(
+    context: typer.Context,
+    video: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Video file, folder of images, or pattern such as img/%06d.jpg."),
+    ] = None,
+    config: ConfigOption = "default.yaml",
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the results.", show_default="<name of the input>-tracks"),
+    ] = None,
+    detections: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="MOTChallenge detections, instead of a detector; with or without --video."),
+    ] = None,
+    camera_motion: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Rows of: frame, and the 2x3 affine from the previous frame."),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(metavar="HZ", help="Frame rate; wins over that of a seqinfo.ini and of the video."),
+    ] = None,
+    settings: SetOption = None,
+    no_video: Annotated[
+        bool,
+        typer.Option("--no-video", help="Write no overlay.mp4 (and remove that of an earlier run)."),
+    ] = False,
+    start: Annotated[int, typer.Option(min=1, metavar="N", help="First frame, counted from 1.")] = 1,
+    frames: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Number of frames at most.", show_default="all")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Follow the objects in a video.
+
+    Writes overlay.mp4 (the video with the tracks drawn), tracks.txt (MOTChallenge rows: frame, id, left, top,
+    width, height, score, -1, -1, -1) and run.yaml (configuration, versions, counts, times).
+
+    Example: track --video in.mp4 --config default.yaml
+    """
+    if version:
+        import tracker
+
+        typer.echo(f"gmm-tracker {tracker.__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is not None:
+        if video is not None or detections is not None:
+            raise typer.BadParameter(f"goes without the command {context.invoked_subcommand}", param_hint="--video")
+        return
+    if video is None and detections is None:
+        raise typer.BadParameter("nothing to track: give --video, --detections or both", param_hint="--video")
+    if fps is not None and not 0.0 < fps < float("inf"):
+        raise typer.BadParameter(f"{fps:g} is not a positive number", param_hint="--fps")
+    with one_line_errors():
+        from tracker.app.inputs import Job
+        from tracker.app.pipeline import run
+        from tracker.config import load_config
+
+        job = Job(
+            config=load_config(config, settings or ()),
+            video=video,
+            detections=detections,
+            camera_motion=camera_motion,
+            frame_rate_hz=fps,
+            start=start,
+            frames=frames,
+        )
+        with stop_on_interrupt() as stop, display(quiet) as (progress, notice):
+            summary = run(
+                job,
+                output,
+                overlay=not no_video,
+                command=shlex.join(["track", *sys.argv[1:]]),
+                progress=progress,
+                notice=notice,
+                stop=stop,
+            )
+            if summary.loss is not None:
+                notice(f"warning: {summary.loss}; the frames that could be decoded were tracked")
+        if not quiet and summary.files:
+            Console().print(_summary_table(summary))
+        if summary.interrupted:
+            kept = f"the files hold frames {summary.first_frame} to {summary.last_frame}"
+            typer.echo(f"interrupted: {kept if summary.files else 'no frame was tracked, nothing written'}", err=True)
+            raise typer.Exit(INTERRUPTED)
+
+
+def _summary_table(summary: Summary) -> Table:
+    """Return what was written and how fast, one line each."""
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    rate = summary.frames / summary.wall_s
+    busy = ", ".join(f"{name} {spent.busy_s:.1f} s" for name, spent in summary.stages.items())
+    table.add_row("written", escape(", ".join(str(path) for path in summary.files)))
+    table.add_row("tracks", f"{summary.tracks} ({summary.boxes} boxes)")
+    table.add_row("frames", f"{summary.frames} in {summary.wall_s:.1f} s, {rate:.1f} frames/s")
+    table.add_row("stages", f"{busy} (side by side)")
+    return table
