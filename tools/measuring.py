@@ -15,14 +15,13 @@ from peers import PEERS
 from tracker import Config, Detections, Tracker
 from tracker.evaluation.scores import Evaluation, combine, evaluate
 from tracker.formats.motchallenge import (
-    TrackTable,
-    TruthTable,
     find_sequence_info,
     read_camera_motion,
     read_detections,
     read_sequence_info,
     read_truth,
 )
+from tracker.formats.table import TrackTable
 from tracker.geometry import xyxy_to_ltwh
 from tracker.tracking.online import warm_up
 
@@ -51,7 +50,7 @@ class Recording:
 
     frame_rate_hz: float
     detections: tuple[Detections, ...]  # by frame, from 1
-    truth: TruthTable
+    truth: TrackTable
     camera: Mapping[int, np.ndarray]
 
 
@@ -106,13 +105,7 @@ def decimate(recording: Recording, every: int) -> Recording:
     return Recording(
         frame_rate_hz=recording.frame_rate_hz / every,
         detections=recording.detections[::every],
-        truth=TruthTable(
-            (truth.frames[kept] - 1) // every + 1,
-            truth.ids[kept],
-            truth.boxes_ltwh[kept],
-            truth.flags[kept],
-            truth.classes[kept],
-        ),
+        truth=replace(truth.select(kept), frames=(truth.frames[kept] - 1) // every + 1),
         camera={},
     )
 

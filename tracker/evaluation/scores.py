@@ -23,7 +23,8 @@ from scipy.optimize import linear_sum_assignment
 from trackeval import metrics
 
 from tracker.errors import FormatError
-from tracker.formats.motchallenge import TrackTable, TruthTable, read_tracks, read_truth
+from tracker.formats.motchallenge import read_tracks, read_truth
+from tracker.formats.table import NOT_STATED, TrackTable
 from tracker.geometry import intersection_over_union
 
 EVALUATED_CLASSES = (1, 3)
@@ -84,7 +85,7 @@ class Evaluation:
         return int(self.clear["CLR_TP"]) + int(self.clear["CLR_FN"])
 
 
-def prepare(truth: TruthTable, tracks: TrackTable, classes: Collection[int] = EVALUATED_CLASSES) -> dict[str, Any]:
+def prepare(truth: TrackTable, tracks: TrackTable, classes: Collection[int] = EVALUATED_CLASSES) -> dict[str, Any]:
     """Bring one sequence into the form that TrackEval's metrics take.
 
     In every frame the result boxes are assigned to the rows of the truth at the largest sum of IoU, pairs
@@ -102,7 +103,7 @@ def prepare(truth: TruthTable, tracks: TrackTable, classes: Collection[int] = EV
     track_order = np.argsort(tracks.frames, kind="stable")
     truth_frames, track_frames = truth.frames[truth_order], tracks.frames[track_order]
     truth_boxes, track_boxes = truth.boxes_ltwh[truth_order], tracks.boxes_ltwh[track_order]
-    wanted = (truth.flags & np.isin(truth.classes, list(classes)))[truth_order]
+    wanted = (truth.flags & np.isin(truth.classes, [NOT_STATED, *classes]))[truth_order]
     kept = np.ones(len(track_order), np.bool_)
 
     frames = np.union1d(truth_frames, track_frames)
@@ -137,7 +138,7 @@ def prepare(truth: TruthTable, tracks: TrackTable, classes: Collection[int] = EV
     }
 
 
-def evaluate(truth: TruthTable, tracks: TrackTable, classes: Collection[int] = EVALUATED_CLASSES) -> Evaluation:
+def evaluate(truth: TrackTable, tracks: TrackTable, classes: Collection[int] = EVALUATED_CLASSES) -> Evaluation:
     """Score the tracks of one sequence."""
     data = prepare(truth, tracks, classes)
     hota, clear, identity = _metrics()

@@ -15,6 +15,7 @@ from __future__ import annotations
 import configparser
 import reprlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,60 +23,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import FormatError
+from tracker.errors import FormatError, OutputError
+from tracker.formats.table import (
+    LARGEST_PX,
+    NOT_STATED,
+    TrackTable,
+    check_boxes_ltwh,
+    demand,
+    demand_unique,
+    naming_rows,
+    text_of,
+)
 from tracker.geometry import ltwh_to_xyxy, xyxy_to_ltwh
 from tracker.structures import Detections, FloatArray, IntArray, Tracks
 
-_LARGEST_PX = 1e9  # areas and their ratios stay far from overflow
 _LARGEST_WHOLE = 2.0**53  # whole numbers above it are not all float64
+_TRUTH_COLUMNS = 9  # frame, id, box, flag, class, visible share
 _WORLD_COLUMNS = 10  # frame, id, box, score, and x, y, z in the world
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrackTable:
-    """Tracks of a whole sequence, a row each, in the order of the file.
-
-    Parameters
-    ----------
-    frames
-        (N,) frame numbers from 1.
-    ids
-        (N,) identities from 0; unique in each frame.
-    boxes_ltwh
-        (N, 4) left, top, width, height in pixels.
-    scores
-        (N,) as written; many trackers write -1.
-    """
-
-    frames: IntArray
-    ids: IntArray
-    boxes_ltwh: FloatArray
-    scores: FloatArray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TruthTable:
-    """Ground truth of a whole sequence, a row each, in the order of the file.
-
-    Parameters
-    ----------
-    frames
-        (N,) frame numbers from 1.
-    ids
-        (N,) identities, unique in each frame and not negative where the flag is set.
-    boxes_ltwh
-        (N, 4) left, top, width, height in pixels.
-    flags
-        (N,) bool; False for rows that are there to be ignored.
-    classes
-        (N,) class labels; 1 for all when the file has none.
-    """
-
-    frames: IntArray
-    ids: IntArray
-    boxes_ltwh: FloatArray
-    flags: NDArray[np.bool_]
-    classes: IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +95,15 @@ def read_tracks(path: Path | str) -> TrackTable:
     table = _read_table(path, 7)
     frames, boxes, ids = table.frames(), table.boxes_ltwh(), table.ids()
     table.demand(ids >= 0, lambda row: f"id is {ids[row]}; ids of tracks are whole numbers from 0")
-    table.demand_unique(frames, ids, np.ones(len(ids), np.bool_))
-    return TrackTable(frames, ids, boxes, table.finite(6, "score"))
+    with table.naming_lines():
+        return TrackTable(frames, ids, boxes, table.finite(6, "score"))
 
 
-def read_truth(path: Path | str) -> TruthTable:
+def read_truth(path: Path | str) -> TrackTable:
     """Read ground truth, with or without classes.
 
     The seventh column is the flag: rows with 0 need not be found, and finding them is no fault. Their ids do
-    not count; some files write -1 there.
+    not count; some files write -1 there. The ninth column, where it is the last, is the visible share, -1 for none.
 
     Raises
     ------
@@ -150,9 +114,49 @@ def read_truth(path: Path | str) -> TruthTable:
     table = _read_table(path, 7)
     frames, boxes, ids = table.frames(), table.boxes_ltwh(), table.ids()
     flags = table.finite(6, "flag") != 0.0
-    table.demand((ids >= 0) | ~flags, lambda row: f"id is {ids[row]}; it is negative only where the flag is 0")
-    table.demand_unique(frames, ids, flags)
-    return TruthTable(frames, ids, boxes, flags, table.classes(otherwise=1))
+    classes = table.classes(otherwise=NOT_STATED)
+    with table.naming_lines():
+        return TrackTable(frames, ids, boxes, classes=classes, flags=flags, visibility=table.visibility())
+
+
+def format_tracks(table: TrackTable) -> str:
+    """Return the rows ``frame,id,left,top,width,height,score,-1,-1,-1``, to the last digit; -1 for no score."""
+    scores = np.where(np.isnan(table.scores), -1.0, table.scores)
+    return "".join(
+        f"{frame},{id_},{left!r},{top!r},{width!r},{height!r},{score!r},-1,-1,-1\n"
+        for frame, id_, (left, top, width, height), score in zip(
+            table.frames.tolist(), table.ids.tolist(), table.boxes_ltwh.tolist(), scores.tolist(), strict=True
+        )
+    )
+
+
+def format_truth(table: TrackTable) -> str:
+    """Return the rows ``frame,id,left,top,width,height,flag,class,visibility``, to the last digit.
+
+    Raises
+    ------
+    OutputError
+        When some rows state a class and others none, for which the format has no way.
+    """
+    stated = table.classes != NOT_STATED
+    if stated.any() and not stated.all():
+        raise OutputError(
+            f"MOTChallenge truth states a class in all rows or in none; id {table.ids[np.argmin(stated)]} in frame "
+            f"{table.frames[np.argmin(stated)]} has none"
+        )
+    visibility = np.where(np.isnan(table.visibility), -1.0, table.visibility)
+    return "".join(
+        f"{frame},{id_},{left!r},{top!r},{width!r},{height!r},{flag:d},{label},{visible!r}\n"
+        for frame, id_, (left, top, width, height), flag, label, visible in zip(
+            table.frames.tolist(),
+            table.ids.tolist(),
+            table.boxes_ltwh.tolist(),
+            table.flags.tolist(),
+            table.classes.tolist(),
+            visibility.tolist(),
+            strict=True,
+        )
+    )
 
 
 def format_rows(frame_index: int, tracks: Tracks) -> str:
@@ -188,15 +192,16 @@ def read_camera_motion(path: Path | str) -> dict[int, FloatArray]:
     frames = table.frames()
     affines = table.values[:, 1:].reshape(-1, 2, 3)
     table.demand(
-        np.all(np.abs(affines) <= _LARGEST_PX, axis=(1, 2)),
-        lambda row: f"affine is {_text(affines[row].ravel())}; its six entries must be finite",
+        np.all(np.abs(affines) <= LARGEST_PX, axis=(1, 2)),
+        lambda row: f"affine is {text_of(affines[row].ravel())}; its six entries must be finite",
     )
     determinants = affines[:, 0, 0] * affines[:, 1, 1] - affines[:, 0, 1] * affines[:, 1, 0]
     table.demand(
         determinants > 0.0,
         lambda row: f"the affine's determinant is {determinants[row]:g}; a camera's motion has it above 0",
     )
-    table.demand_unique(frames, np.zeros_like(frames), np.ones(len(frames), np.bool_), "")
+    with table.naming_lines():
+        demand_unique(frames, np.zeros_like(frames), np.ones(len(frames), np.bool_), "")
     return dict(zip(frames.tolist(), affines, strict=True))
 
 
@@ -253,22 +258,14 @@ class _Table:
     lines: list[int]
     values: FloatArray
 
+    def naming_lines(self) -> AbstractContextManager[None]:
+        """Let an error of a row name its line."""
+        return naming_rows(self.path, self.lines.__getitem__)
+
     def demand(self, good: NDArray[np.bool_], problem: Callable[[int], str]) -> None:
         """Raise an error that names the first row that is not good."""
-        if not good.all():
-            row = int(np.argmin(good))
-            raise FormatError(self.path, self.lines[row], problem(row))
-
-    def demand_unique(self, frames: IntArray, ids: IntArray, which: NDArray[np.bool_], noun: str = "id") -> None:
-        """Raise an error when a pair of frame and id stands twice among the chosen rows."""
-        rows = np.flatnonzero(which)
-        rows = rows[np.lexsort((ids[rows], frames[rows]))]
-        again = (np.diff(frames[rows]) == 0) & (np.diff(ids[rows]) == 0)
-        if again.any():
-            place = np.flatnonzero(again)[np.argmin(rows[1:][again])]
-            first, second = int(rows[place]), int(rows[place + 1])
-            what = f"{noun} {ids[second]} in frame {frames[second]}" if noun else f"frame {frames[second]}"
-            raise FormatError(self.path, self.lines[second], f"{what} stands twice, first in line {self.lines[first]}")
+        with self.naming_lines():
+            demand(good, problem)
 
     def frames(self) -> IntArray:
         frames = self.values[:, 0]
@@ -285,15 +282,8 @@ class _Table:
 
     def boxes_ltwh(self) -> FloatArray:
         boxes = np.ascontiguousarray(self.values[:, 2:6])
-        self.demand(
-            np.all(np.abs(boxes) <= _LARGEST_PX, axis=1),  # False for NaN
-            lambda row: f"box is {_text(boxes[row])}; left, top, width and height must be finite",
-        )
-        # Stricter than a positive size: the far edge must differ from the near one after rounding, too.
-        self.demand(
-            np.all(boxes[:, :2] + boxes[:, 2:] > boxes[:, :2], axis=1),
-            lambda row: f"box is {_text(boxes[row])}; width and height must be positive",
-        )
+        with self.naming_lines():
+            check_boxes_ltwh(boxes)
         return boxes
 
     def finite(self, column: int, noun: str) -> FloatArray:
@@ -314,14 +304,22 @@ class _Table:
         )
         return column.astype(np.int64)
 
+    def visibility(self) -> FloatArray:
+        """Return the ninth column where it is the last, NaN for -1; else NaN for all."""
+        rows, columns = self.values.shape
+        if columns != _TRUTH_COLUMNS:
+            return np.full(rows, np.nan)
+        column = self.values[:, _TRUTH_COLUMNS - 1]
+        self.demand(
+            (column == -1.0) | ((column >= 0.0) & (column <= 1.0)),
+            lambda row: f"visibility is {column[row]:g}; it is in [0, 1], or -1 for none",
+        )
+        return np.where(column < 0.0, np.nan, column)
+
 
 def _whole(values: FloatArray) -> NDArray[np.bool_]:
     whole: NDArray[np.bool_] = (np.abs(values) < _LARGEST_WHOLE) & (values == np.round(values))
     return whole
-
-
-def _text(values: FloatArray) -> str:
-    return ", ".join(f"{value:g}" for value in values)
 
 
 def _read_text(path: Path | str) -> str:

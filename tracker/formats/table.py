@@ -1,0 +1,306 @@
+"""The one type that all formats of tracks and truth are read into and written from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tracker.errors import FormatError
+from tracker.structures import FloatArray, IntArray
+
+LARGEST_PX = 1e9
+"""Bound of all coordinates: areas and their ratios stay far from overflow."""
+
+NOT_STATED = -1
+"""Class, occlusion or truncation of a row for which the file tells none."""
+
+
+class RowError(ValueError):
+    """A row that no table of tracks can hold.
+
+    Parameters
+    ----------
+    row
+        The row, counted from 0.
+    problem
+        What is wrong and what would be right.
+    first
+        An earlier row that contradicts this one, if that is the matter.
+    """
+
+    def __init__(self, row: int, problem: str, first: int | None = None) -> None:
+        super().__init__(f"row {row}: {problem}" + ("" if first is None else f", first in row {first}"))
+        self.row = row
+        self.problem = problem
+        self.first = first
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackTable:
+    """Tracks or truth of a whole sequence, a row for each box, in any order.
+
+    Columns that are left out are not stated; a single value stands for all rows.
+
+    Parameters
+    ----------
+    frames
+        (N,) frame numbers from 1.
+    ids
+        (N,) identities; where the flag is set, from 0 and unique in each frame.
+    boxes_ltwh
+        (N, 4) left, top, width, height in pixels.
+    scores
+        (N,) any finite number, for trackers scale them as they like; NaN where not stated.
+    classes
+        (N,) class labels from 0; -1 where not stated.
+    flags
+        (N,) bool; False for rows of the truth that are there to be ignored.
+    imputed
+        (N,) bool; True where the box was filled in between observations. Others call a row that was not
+        filled in a key frame.
+    visibility
+        (N,) visible share in [0, 1]; NaN where not stated.
+    occlusions
+        (N,) 0 visible, 1 partly and 2 largely occluded, 3 unknown; -1 where not stated.
+    truncations
+        (N,) 0 inside the image, 1 partly and 2 largely outside; -1 where not stated.
+    class_names
+        Name by class label, for the whole table; classes without a name are left out.
+
+    Raises
+    ------
+    RowError
+        A ``ValueError`` that names the first row that breaks one of these rules.
+    ValueError
+        For arrays of the wrong shape or kind.
+    """
+
+    frames: IntArray
+    ids: IntArray
+    boxes_ltwh: FloatArray
+    scores: FloatArray
+    classes: IntArray
+    flags: NDArray[np.bool_]
+    imputed: NDArray[np.bool_]
+    visibility: FloatArray
+    occlusions: IntArray
+    truncations: IntArray
+    class_names: Mapping[int, str]
+
+    def __init__(
+        self,
+        frames: ArrayLike,
+        ids: ArrayLike,
+        boxes_ltwh: ArrayLike,
+        scores: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+        *,
+        flags: ArrayLike | None = None,
+        imputed: ArrayLike | None = None,
+        visibility: ArrayLike | None = None,
+        occlusions: ArrayLike | None = None,
+        truncations: ArrayLike | None = None,
+        class_names: Mapping[int, str] | None = None,
+    ) -> None:
+        columns: dict[str, tuple[ArrayLike, type]] = {
+            "frames": (frames, np.int64),
+            "ids": (ids, np.int64),
+            "boxes_ltwh": (boxes_ltwh, np.float64),
+            "scores": (np.nan if scores is None else scores, np.float64),
+            "classes": (NOT_STATED if classes is None else classes, np.int64),
+            "flags": (True if flags is None else flags, np.bool_),
+            "imputed": (False if imputed is None else imputed, np.bool_),
+            "visibility": (np.nan if visibility is None else visibility, np.float64),
+            "occlusions": (NOT_STATED if occlusions is None else occlusions, np.int64),
+            "truncations": (NOT_STATED if truncations is None else truncations, np.int64),
+        }
+        n = np.size(frames)
+        for name, (values, dtype) in columns.items():
+            shape = (n, 4) if name == "boxes_ltwh" else (n,)
+            object.__setattr__(self, name, _column(values, dtype, shape, name))
+        object.__setattr__(self, "class_names", dict(class_names or {}))
+        self._check()
+
+    def _check(self) -> None:
+        demand(self.frames >= 1, lambda row: f"frame is {self.frames[row]}; frames are whole numbers from 1")
+        demand(
+            (self.ids >= 0) | ~self.flags,
+            lambda row: f"id is {self.ids[row]}; it is negative only where the flag is 0",
+        )
+        check_boxes_ltwh(self.boxes_ltwh)
+        demand(~np.isinf(self.scores), lambda row: f"score is {self.scores[row]:g}; it must be finite")
+        demand(
+            self.classes >= NOT_STATED,
+            lambda row: f"class is {self.classes[row]}; classes are whole numbers from 0, or -1 where not stated",
+        )
+        demand(
+            np.isnan(self.visibility) | ((self.visibility >= 0.0) & (self.visibility <= 1.0)),
+            lambda row: f"visibility is {self.visibility[row]:g}; it is in [0, 1]",
+        )
+        _demand_level(self.occlusions, 3, "occlusion")
+        _demand_level(self.truncations, 2, "truncation")
+        demand_unique(self.frames, self.ids, self.flags)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def select(self, rows: ArrayLike | slice) -> TrackTable:
+        """Return a new table with the chosen rows (indices, mask or slice) of every field."""
+        index = rows if isinstance(rows, slice) else np.asarray(rows)
+        if not isinstance(index, slice) and index.size == 0 and index.dtype != np.bool_:
+            index = index.astype(np.intp)
+        chosen = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name != "class_names"}
+        return TrackTable(**chosen, class_names=self.class_names)
+
+    def sorted(self) -> TrackTable:
+        """Return the rows ordered by frame and, within it, by id."""
+        return self.select(np.lexsort((self.ids, self.frames)))
+
+    def class_text(self, label: int) -> str:
+        """Return the name of a class; ``class_7`` for a label without a name, ``object`` for none at all."""
+        return self.class_names.get(label, UNNAMED if label == NOT_STATED else f"class_{label}")
+
+    def renamed(self, names: Mapping[str, str]) -> TrackTable:
+        """Return the table with classes renamed, and merged where they are then called the same.
+
+        Parameters
+        ----------
+        names
+            New by old class, each a name (whatever its case) or a label. A class that is given a name which
+            another class bears becomes that class.
+        """
+        wanted = {old.casefold(): new for old, new in names.items()}
+        labels = sorted({*map(int, np.unique(self.classes)), *self.class_names} - {NOT_STATED})
+        targets = {label: wanted.get(self.class_text(label).casefold(), wanted.get(str(label))) for label in labels}
+        class_names = {label: name for label, name in self.class_names.items() if targets[label] is None}
+        label_of = {name.casefold(): label for label, name in class_names.items()}
+        classes = self.classes.copy()
+        for old, target in targets.items():
+            if target is None:
+                continue
+            if target.isascii() and target.isdecimal():
+                new = int(target)
+            else:
+                new = label_of.setdefault(target.casefold(), old)
+                class_names.setdefault(new, target)
+            classes[self.classes == old] = new
+        columns = {f.name: getattr(self, f.name) for f in fields(self)}
+        return TrackTable(**{**columns, "classes": classes, "class_names": class_names})
+
+
+UNNAMED = "object"
+"""What a class that is not stated is called where a format wants a name."""
+
+
+def class_labels(texts: list[str], known: Mapping[str, int]) -> tuple[IntArray, dict[int, str]]:
+    """Assign labels to the classes of rows that are told by name: the inverse of :meth:`TrackTable.class_text`.
+
+    Parameters
+    ----------
+    texts
+        (N,) class of each row.
+    known
+        Labels that are settled by the format; others count up from above the largest of all that are, in the
+        order of the rows.
+
+    Returns
+    -------
+    tuple
+        (N,) labels, and their names.
+    """
+    label_of, names = {UNNAMED: NOT_STATED}, {}
+    for text in dict.fromkeys(texts):
+        head, _, number = text.rpartition("_")
+        if text in known:
+            label_of[text] = known[text]
+            names[known[text]] = text
+        elif head == "class" and number.isascii() and number.isdecimal() and len(number) < 16:
+            label_of[text] = int(number)
+    taken = {*known.values(), *label_of.values()}
+    fresh = max(taken) + 1 if max(taken) > 0 else 1
+    for text in dict.fromkeys(texts):
+        if text not in label_of:
+            label_of[text] = fresh
+            names[fresh] = text
+            fresh += 1
+    return np.array([label_of[text] for text in texts], np.int64), names
+
+
+def demand(good: NDArray[np.bool_], problem: Callable[[int], str]) -> None:
+    """Raise an error that names the first row that is not good."""
+    if not good.all():
+        row = int(np.argmin(good))
+        raise RowError(row, problem(row))
+
+
+def demand_unique(frames: IntArray, ids: IntArray, which: NDArray[np.bool_], noun: str = "id") -> None:
+    """Raise an error when a pair of frame and id stands twice among the chosen rows."""
+    rows = np.flatnonzero(which)
+    rows = rows[np.lexsort((ids[rows], frames[rows]))]
+    again = (np.diff(frames[rows]) == 0) & (np.diff(ids[rows]) == 0)
+    if again.any():
+        place = np.flatnonzero(again)[np.argmin(rows[1:][again])]
+        first, second = int(rows[place]), int(rows[place + 1])
+        what = f"{noun} {ids[second]} in frame {frames[second]}" if noun else f"frame {frames[second]}"
+        raise RowError(second, f"{what} stands twice", first)
+
+
+def _demand_level(levels: IntArray, top: int, noun: str) -> None:
+    demand(
+        (levels >= NOT_STATED) & (levels <= top),
+        lambda row: f"{noun} is {levels[row]}; it is a whole number from 0 to {top}, or -1 where not stated",
+    )
+
+
+def check_boxes_ltwh(boxes_ltwh: FloatArray) -> None:
+    """Raise an error for the first of the (N, 4) boxes that is not finite or has no area."""
+    demand(
+        np.all(np.abs(boxes_ltwh) <= LARGEST_PX, axis=1),  # False for NaN
+        lambda row: f"box is {text_of(boxes_ltwh[row])}; left, top, width and height must be finite",
+    )
+    # Stricter than a positive size: the far edge must differ from the near one after rounding, too.
+    demand(
+        np.all(boxes_ltwh[:, :2] + boxes_ltwh[:, 2:] > boxes_ltwh[:, :2], axis=1),
+        lambda row: f"box is {text_of(boxes_ltwh[row])}; width and height must be positive",
+    )
+
+
+@contextmanager
+def naming_rows(path: Path | str, place: Callable[[int], int | str]) -> Iterator[None]:
+    """Let an error of a row name the file and where the row stands in it: a line, or an element in words."""
+    try:
+        yield
+    except RowError as error:
+        where, problem = place(error.row), error.problem
+        if error.first is not None:
+            first = place(error.first)
+            problem += f", first in line {first}" if isinstance(first, int) else f", first in {first}"
+        if isinstance(where, int):
+            raise FormatError(path, where, problem) from None
+        raise FormatError(path, None, f"{where}: {problem}") from None
+
+
+def text_of(values: FloatArray) -> str:
+    """Return numbers as people write them."""
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _column(values: object, dtype: type, shape: tuple[int, ...], name: str) -> NDArray[np.generic]:
+    """Return a read-only copy of a column; a single value stands for all rows."""
+    array = np.asarray(values)
+    if dtype is np.int64 and array.size and array.dtype.kind not in "iub":
+        raise ValueError(f"{name} are {array.dtype}; they must be integers")
+    if array.ndim == 0:
+        array = np.broadcast_to(array, shape)
+    elif array.size == 0 and shape[0] == 0:
+        array = array.reshape(shape)
+    array = np.array(array, dtype=dtype, order="C")
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; it must be {shape}")
+    array.flags.writeable = False
+    return array
