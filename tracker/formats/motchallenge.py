@@ -31,13 +31,14 @@ from tracker.formats.table import (
     check_boxes_ltwh,
     demand,
     demand_unique,
+    demand_whole,
     naming_rows,
     text_of,
 )
+from tracker.formats.text import LARGEST_WHOLE, is_number, read_text, whole
 from tracker.geometry import ltwh_to_xyxy, xyxy_to_ltwh
 from tracker.structures import Detections, FloatArray, IntArray, Tracks
 
-_LARGEST_WHOLE = 2.0**53  # whole numbers above it are not all float64
 _TRUTH_COLUMNS = 9  # frame, id, box, flag, class, visible share
 _WORLD_COLUMNS = 10  # frame, id, box, score, and x, y, z in the world
 
@@ -222,7 +223,7 @@ def read_sequence_info(path: Path | str) -> SequenceInfo:
     """
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read_string(_read_text(path))
+        parser.read_string(read_text(path))
     except configparser.Error as error:
         line = getattr(error, "lineno", None) or (getattr(error, "errors", None) or [(None,)])[0][0]
         raise FormatError(path, line, "not the form of an ini file: [Sequence], then key=value") from None
@@ -237,7 +238,7 @@ def read_sequence_info(path: Path | str) -> SequenceInfo:
             value = kind(section[key])
         except ValueError:
             value = 0
-        if not 0 < value < _LARGEST_WHOLE:
+        if not 0 < value < LARGEST_WHOLE:
             raise FormatError(path, None, f"{key} is {section[key]!r}; it must be a positive {kind.__name__}")
         return value
 
@@ -270,14 +271,15 @@ class _Table:
     def frames(self) -> IntArray:
         frames = self.values[:, 0]
         self.demand(
-            (frames >= 1.0) & _whole(frames),
+            (frames >= 1.0) & whole(frames),
             lambda row: f"frame is {frames[row]:g}; frames are whole numbers from 1",
         )
         return frames.astype(np.int64)
 
     def ids(self) -> IntArray:
         ids = self.values[:, 1]
-        self.demand(_whole(ids), lambda row: f"id is {ids[row]:g}; it must be a whole number")
+        with self.naming_lines():
+            demand_whole(ids, "id")
         return ids.astype(np.int64)
 
     def boxes_ltwh(self) -> FloatArray:
@@ -295,11 +297,11 @@ class _Table:
         """Return the eighth column if it holds classes (see the top of this file), else ``otherwise``."""
         rows, columns = self.values.shape
         column = self.values[:, 7] if columns > 7 else np.full(rows, -1.0)
-        whole = _whole(column)
-        if (column == -1.0).all() or (columns >= _WORLD_COLUMNS and not whole.all()):
+        is_whole = whole(column)
+        if (column == -1.0).all() or (columns >= _WORLD_COLUMNS and not is_whole.all()):
             return np.full(rows, otherwise, np.int64)
         self.demand(
-            whole & (column >= 0.0),
+            is_whole & (column >= 0.0),
             lambda row: f"class is {column[row]:g}; classes are whole numbers from 0, or -1 in all rows",
         )
         return column.astype(np.int64)
@@ -317,20 +319,6 @@ class _Table:
         return np.where(column < 0.0, np.nan, column)
 
 
-def _whole(values: FloatArray) -> NDArray[np.bool_]:
-    whole: NDArray[np.bool_] = (np.abs(values) < _LARGEST_WHOLE) & (values == np.round(values))
-    return whole
-
-
-def _read_text(path: Path | str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise FormatError(path, None, "is not a text file") from None
-    except OSError as error:
-        raise FormatError(path, None, f"cannot be read: {error.strerror}") from None
-
-
 def _read_table(
     path: Path | str,
     columns: int,
@@ -340,7 +328,7 @@ def _read_table(
     exactly: bool = False,
 ) -> _Table:
     """Read a rectangle of at least (or exactly) so many columns of numbers."""
-    text = _read_text(path)
+    text = read_text(path)
     rows = (text.replace(",", " ") if blanks else text).split("\n")
     delimiter = None if blanks else ","
     lines = [number for number, row in enumerate(rows, 1) if row and not row.isspace()]
@@ -365,16 +353,8 @@ def _fault(path: Path | str, lines: list[int], rows: list[str], delimiter: str |
     for line, row in zip(lines, rows, strict=True):
         fields = row.split(delimiter)
         for column, field in enumerate(fields, 1):
-            if not _is_number(field):
+            if not is_number(field):
                 return FormatError(path, line, f"column {column} is {reprlib.repr(field.strip())}; it must be a number")
         if len(fields) != width:
             return FormatError(path, line, f"has {len(fields)} columns; line {lines[0]} has {width}")
     return None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return text.strip().isascii() and "_" not in text  # Python also takes other digits and their grouping

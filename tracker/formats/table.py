@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.errors import FormatError
+from tracker.formats.text import whole
 from tracker.structures import FloatArray, IntArray
 
 LARGEST_PX = 1e9
@@ -236,6 +237,11 @@ def demand(good: NDArray[np.bool_], problem: Callable[[int], str]) -> None:
     if not good.all():
         row = int(np.argmin(good))
         raise RowError(row, problem(row))
+
+
+def demand_whole(values: FloatArray, noun: str) -> None:
+    """Raise an error that names the first row whose value is not a whole number."""
+    demand(whole(values), lambda row: f"{noun} is {values[row]:g}; it must be a whole number")
 
 
 def demand_unique(frames: IntArray, ids: IntArray, which: NDArray[np.bool_], noun: str = "id") -> None:

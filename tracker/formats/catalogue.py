@@ -1,0 +1,257 @@
+"""All formats of tracks and truth: which one a file has, what each can hold, reading and writing by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tracker.errors import FormatError, OutputError
+from tracker.formats.coco import format_coco, read_coco
+from tracker.formats.columns import format_csv, format_parquet, read_csv, read_parquet
+from tracker.formats.cvat import format_cvat, read_cvat
+from tracker.formats.kitti import DONT_CARE, format_kitti, read_kitti
+from tracker.formats.motchallenge import format_tracks, format_truth, read_tracks, read_truth
+from tracker.formats.table import NOT_STATED, TrackTable
+from tracker.formats.text import is_number
+
+_HEAD_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Format:
+    """A format of files.
+
+    Parameters
+    ----------
+    title
+        What people call it.
+    read
+        Returns the tables of a file by the name of the sequence.
+    encode
+        Returns the content of a file from the table, the name of the sequence and the path of the file to be.
+    holds
+        The fields of :class:`~tracker.formats.table.TrackTable` that are not lost, frames, ids and boxes aside.
+    """
+
+    title: str
+    read: Callable[[Path], Mapping[str, TrackTable]]
+    encode: Callable[[TrackTable, str, Path], bytes]
+    holds: frozenset[str]
+
+
+def _sole(read: Callable[[Path], TrackTable]) -> Callable[[Path], Mapping[str, TrackTable]]:
+    return lambda path: {path.stem: read(path)}
+
+
+_ALL = frozenset({"scores", "classes", "class_names", "flags", "imputed", "visibility", "occlusions", "truncations"})
+
+FORMATS: Mapping[str, Format] = {
+    "mot": Format(
+        "MOTChallenge tracks", _sole(read_tracks), lambda t, _, __: format_tracks(t).encode(), frozenset({"scores"})
+    ),
+    "mot-truth": Format(
+        "MOTChallenge truth",
+        _sole(read_truth),
+        lambda t, _, __: format_truth(t).encode(),
+        frozenset({"classes", "flags", "visibility"}),
+    ),
+    "kitti": Format(
+        "KITTI labels",
+        _sole(read_kitti),
+        lambda t, _, __: format_kitti(t).encode(),
+        frozenset({"scores", "classes", "class_names", "flags", "occlusions", "truncations"}),
+    ),
+    "coco": Format("COCO for video", read_coco, lambda t, name, _: format_coco(t, name).encode(), _ALL),
+    "cvat": Format(
+        "CVAT for video",
+        _sole(read_cvat),
+        lambda t, name, _: format_cvat(t, name).encode(),
+        frozenset({"classes", "class_names", "imputed", "occlusions"}),
+    ),
+    "csv": Format("CSV", _sole(read_csv), lambda t, _, __: format_csv(t).encode(), _ALL),
+    "parquet": Format("Parquet", _sole(read_parquet), lambda t, _, path: format_parquet(t, path), _ALL),
+}
+"""The formats by the names that people give them."""
+
+_BY_SUFFIX = {".json": "coco", ".xml": "cvat", ".csv": "csv", ".parquet": "parquet"}
+SUFFIXES = (".txt", *_BY_SUFFIX)
+
+
+def recognise(path: Path | str, truth: bool | None = None) -> str:
+    """Tell the format of a file from its suffix and, for text, from its first row.
+
+    Parameters
+    ----------
+    path
+        The file.
+    truth
+        Whether MOTChallenge text is truth or tracks, which look alike; None to take a file called ``gt.txt``
+        and one of nine columns for truth.
+
+    Raises
+    ------
+    FormatError
+        For a file that cannot be read or whose format is not known.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix in (".json", ".xml", ".parquet"):
+        return _BY_SUFFIX[suffix]
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES).decode("utf-8-sig", errors="replace")
+    except (OSError, ValueError) as error:
+        raise FormatError(path, None, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    row = next((line for line in head.splitlines() if line.strip()), "")
+    cells = [cell.strip() for cell in row.split(",")]
+    if len(row.split()) >= 10 and len(cells) == 1 and not is_number(row.split()[2]):
+        return "kitti"
+    if cells[0] and "," in row and not any(map(is_number, cells)):
+        return "csv"
+    if suffix not in (".txt", ".csv"):
+        raise FormatError(path, None, f"is of no known format; known are {', '.join(FORMATS)}")
+    if truth is None:
+        truth = path.name == "gt.txt" or len(cells) == 9
+    return "mot-truth" if truth else "mot"
+
+
+def format_for_output(path: Path | str) -> str:
+    """Tell the format in which a file of this name is to be written.
+
+    Raises
+    ------
+    OutputError
+        For a name that tells nothing.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".txt":
+        return "mot-truth" if path.name == "gt.txt" else "mot"
+    try:
+        return _BY_SUFFIX[path.suffix.lower()]
+    except KeyError:
+        raise OutputError(
+            f"{path}: its suffix names no format; use {', '.join(SUFFIXES)}, or state one of {', '.join(FORMATS)}"
+        ) from None
+
+
+def read_tables(path: Path | str, name: str | None = None, truth: bool | None = None) -> Mapping[str, TrackTable]:
+    """Read all sequences of a file: by name those of COCO; of all other formats one, named like the file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    name
+        Name of the format; None to recognise it.
+    truth
+        As for :func:`recognise`.
+
+    Raises
+    ------
+    FormatError
+        For a file that cannot be read or breaks its format.
+    """
+    return FORMATS[name or recognise(path, truth)].read(Path(path))
+
+
+def write_table(path: Path | str, table: TrackTable, name: str | None = None, sequence: str | None = None) -> list[str]:
+    """Write a table; what bears the name of the file is always whole.
+
+    Parameters
+    ----------
+    path
+        The file; one of that name is replaced.
+    table
+        The rows.
+    name
+        Name of the format; None to take it from the suffix.
+    sequence
+        Name of the sequence, where the format has one; that of the file when left out.
+
+    Returns
+    -------
+    list of str
+        What the format cannot hold and is lost.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written, or the format cannot hold the table even with losses.
+    """
+    path = Path(path)
+    name = name or format_for_output(path)
+    losses = lost(table, name)
+    if "flags" not in FORMATS[name].holds:
+        table = table.select(table.flags)
+    try:
+        content = FORMATS[name].encode(table, sequence or path.stem, path)
+    except OutputError as error:
+        raise OutputError(f"{path}: {error}") from None
+    write_whole(path, content)
+    return losses
+
+
+def lost(table: TrackTable, name: str) -> list[str]:
+    """Return what a format cannot hold of a table, a phrase each; empty when nothing is lost."""
+    holds = FORMATS[name].holds
+    stated = {
+        "scores": ("scores", ~np.isnan(table.scores)),
+        "classes": ("classes", table.classes != NOT_STATED),
+        "imputed": ("imputed marks", table.imputed),
+        "visibility": ("visible shares", ~np.isnan(table.visibility)),
+        "occlusions": ("occlusion levels", table.occlusions > 0),
+        "truncations": ("truncation levels", table.truncations > 0),
+    }
+    phrases = [
+        f"{words} ({count} rows)"
+        for field, (words, rows) in stated.items()
+        if field not in holds and (count := int(rows.sum()))
+    ]
+    ignored = int((~table.flags).sum())
+    if ignored and "flags" not in holds:
+        phrases.append(f"rows to be ignored ({ignored}, left out)")
+    if table.class_names and "classes" in holds and "class_names" not in holds:
+        names = ", ".join(f"{label} is {text}" for label, text in sorted(table.class_names.items()))
+        phrases.append(f"names of classes ({names})")
+    if name == "kitti" and ignored:
+        others = int((~table.flags & (table.classes != _label_of(table, DONT_CARE))).sum())
+        if others:
+            phrases.append(f"classes of rows to be ignored ({others}, written as {DONT_CARE})")
+    if name == "cvat":
+        order = np.lexsort((table.classes, table.ids))
+        ids, classes = table.ids[order], table.classes[order]
+        mixed = np.unique(ids[1:][(np.diff(ids) == 0) & (np.diff(classes) != 0)])
+        if len(mixed):
+            phrases.append(f"changes of class along a track ({len(mixed)} tracks, the first class stands)")
+        levels = int((table.occlusions > 1).sum())
+        if levels:
+            phrases.append(f"occlusion levels above 1 ({levels} rows)")
+    return phrases
+
+
+def write_whole(path: Path | str, content: bytes) -> None:
+    """Write a file under a temporary name beside its final one, then rename it.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written; nothing is left behind.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except (OSError, ValueError) as error:
+        with suppress(OSError, ValueError):
+            partial.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _label_of(table: TrackTable, name: str) -> int | None:
+    return next((label for label, text in table.class_names.items() if text == name), None)
