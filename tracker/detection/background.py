@@ -196,11 +196,18 @@ def _clean(mask: Image) -> Image:
 
 def _components(mask: Image, smallest_px: float) -> _Blobs:
     """Return the connected regions of at least ``smallest_px``."""
-    _, label_image, table, _ = cv2.connectedComponentsWithStats(mask)
+    # Little of the picture moves. Regions are numbered along blocks of 2 x 2 pixels, whose grid is to stay; and
+    # OpenCV cannot bear an empty picture.
+    left, top, width, height = cv2.boundingRect(mask)
+    right, bottom = max(left + width, 1), max(top + height, 1)
+    left, top = left - left % 2, top - top % 2
+    _, label_image, table, _ = cv2.connectedComponentsWithStats(mask[top:bottom, left:right])
     stats = np.asarray(table[1:], np.float64)
-    boxes = np.hstack([stats[:, :2], stats[:, :2] + stats[:, 2:4]])
+    corners = stats[:, :2] + (left, top)
+    boxes = np.hstack([corners, corners + stats[:, 2:4]])
     areas = stats[:, cv2.CC_STAT_AREA]
-    labels = np.asarray(label_image, np.int32)
+    labels = np.zeros(mask.shape, np.int32)
+    labels[top:bottom, left:right] = label_image
     return _Blobs(labels, np.arange(len(areas) + 1) - 1, boxes, areas).select(areas >= smallest_px)
 
 
@@ -305,12 +312,21 @@ def _is_ghost(mask: Image, picture: Image, background: Image) -> bool:
     if min(mask.shape) < 3:
         return False
     outline = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-    here, before = (float(np.hypot(*np.gradient(part.mean(axis=2)))[outline].sum()) for part in (picture, background))
+    here, before = (float(np.hypot(*np.gradient(_grey(part)))[outline].sum()) for part in (picture, background))
     return here < _GHOST_EDGES * (here + before)
 
 
+def _grey(image: Image) -> FloatArray:
+    """Return the mean of the channels, several times as fast as ``image.mean(axis=2)``."""
+    blue, green, red = cv2.split(image)
+    return np.asarray(cv2.add(cv2.add(blue, green, dtype=cv2.CV_64F), red, dtype=cv2.CV_64F) / 3.0, np.float64)
+
+
 def _median(values: FloatArray, weights: FloatArray) -> float:
-    return float(np.quantile(values, 0.5, weights=weights, method="inverted_cdf"))
+    """Return the least of the values that half of the weight does not exceed."""
+    order = np.argsort(values)
+    below = np.cumsum(weights[order])
+    return float(values[order[np.searchsorted(below / below[-1], 0.5)]])
 
 
 def _odd(size_px: float) -> int:

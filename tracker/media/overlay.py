@@ -7,10 +7,9 @@ casing, so that they are legible on light and on dark ground.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain
 from typing import Self, TypeAlias
 
 import cv2
@@ -41,7 +40,10 @@ _LMS_TO_RGB = np.array(
         [-0.0041960863, -0.7034186147, 1.7076147010],
     ]
 )
-_FADE_STEPS = 8
+_FADE_STEPS = 4
+_SMOOTHING_ROUNDS = 3
+_SAMPLED = np.linspace(0.0, 1.0, 6)  # where along a line its ground is looked at
+_MOST_DASHES = 4
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _SUBPIXEL_BITS = 4
 
@@ -73,8 +75,9 @@ class OverlayPainter:
 
     def __init__(self, config: OverlayConfig) -> None:
         self._config = config
-        self._trails: dict[int, deque[tuple[float, float, float]]] = {}
+        self._trails: dict[int, list[tuple[float, float, float]]] = {}
         self._colors: dict[int, Color] = {}
+        self._inks: dict[int, _Inks] = {}
         self._labels: dict[tuple[str, bool], _Label] = {}
 
     def paint(self, frame: Frame, tracks: Tracks) -> Image:
@@ -92,33 +95,40 @@ class OverlayPainter:
             raise ValueError(f"frame {frame.index} has no image to paint on")
         image = frame.image.copy()
         pen = _Pen.for_size(image.shape[1], image.shape[0])
-        shown = tracks.select(_overlaps(tracks.boxes_xyxy, image))
-        if not self._config.coasting:
-            shown = shown.select(shown.status != Status.COASTING)
+        rows = np.flatnonzero(self._is_shown(tracks, image))
         # Who stands lower in the picture is usually nearer: painted later, on top of the others.
-        shown = shown.select(np.argsort(shown.boxes_xyxy[:, 3], kind="stable"))
+        shown = tracks.select(rows[np.argsort(tracks.boxes_xyxy[rows, 3], kind="stable")])
         named = shown.select(shown.status != Status.TENTATIVE)
         self._colors = {i: self._colors.get(i) or track_color(i) for i in shown.ids.tolist()}
 
         if self._config.trail_s > 0.0:
             self._extend_trails(named, frame.time_s, pen)
-            for track_id in named.ids.tolist():
-                self._draw_trail(image, track_id, frame.time_s, pen)
+            self._draw_trails(image, named, frame.time_s, pen)
         if self._config.boxes:
-            for track_id, box, status in zip(shown.ids.tolist(), shown.boxes_xyxy, shown.status.tolist(), strict=True):
-                _draw_box(image, box, Status(status), self._colors[track_id], pen)
+            corners = np.rint(_near(shown.boxes_xyxy.reshape(-1, 2), image)).astype(int).reshape(-1, 4)
+            self._inks = {
+                i: self._inks.get(i) or _Inks.of_color(color, image.shape[1], pen) for i, color in self._colors.items()
+            }
+            for track_id, box, status in zip(shown.ids.tolist(), corners.tolist(), shown.status.tolist(), strict=True):
+                _draw_box(image, box, status, self._inks[track_id], pen)
         if self._config.ellipses:
-            for track_id, box, covariance in zip(named.ids.tolist(), named.boxes_xyxy, named.covariances, strict=True):
-                _draw_ellipse(image, box, covariance[:2, :2], self._colors[track_id], pen)
+            colors = [self._colors[track_id] for track_id in named.ids.tolist()]
+            _draw_ellipses(image, named.boxes_xyxy, named.covariances[:, :2, :2], colors, pen)
         if self._config.labels:
             self._draw_labels(image, named, pen)
         return image
+
+    def _is_shown(self, tracks: Tracks, image: Image) -> NDArray[np.bool_]:
+        """Tell which tracks are in the picture, at least in part, and wanted."""
+        left, top, right, bottom = tracks.boxes_xyxy.T
+        inside = (right > 0) & (bottom > 0) & (left < image.shape[1]) & (top < image.shape[0])
+        return inside if self._config.coasting else inside & (tracks.status != Status.COASTING)
 
     def _extend_trails(self, tracks: Tracks, time_s: float, pen: _Pen) -> None:
         """Add the feet of every box to its trail; drop what is older than the trail's length."""
         left, _, right, bottom = tracks.boxes_xyxy.T
         for track_id, x, y in zip(tracks.ids.tolist(), ((left + right) / 2).tolist(), bottom.tolist(), strict=True):
-            trail = self._trails.setdefault(track_id, deque())
+            trail = self._trails.setdefault(track_id, [])
             # The newest point slides along until it is worth a point of its own.
             if len(trail) > 1 and math.dist(trail[-1][1:], trail[-2][1:]) < pen.trail_spacing_px:
                 trail.pop()
@@ -126,21 +136,50 @@ class OverlayPainter:
         oldest_s = time_s - self._config.trail_s
         for trail in self._trails.values():
             while trail and trail[0][0] < oldest_s:
-                trail.popleft()
+                del trail[0]
         self._trails = {track_id: trail for track_id, trail in self._trails.items() if trail}
 
-    def _draw_trail(self, image: Image, track_id: int, time_s: float, pen: _Pen) -> None:
-        points = np.array(self._trails[track_id])
-        if len(points) < 2:
+    def _draw_trails(self, image: Image, tracks: Tracks, time_s: float, pen: _Pen) -> None:
+        """Draw trails that taper and fade in steps: a line for each piece of a trail that is in one step.
+
+        A line is opaque, in a mixture of the track's colour and of what it covers on average: for lines this thin
+        that looks like transparency, at a fraction of the cost of weighing every pixel.
+        """
+        ids = [track_id for track_id in tracks.ids.tolist() if len(self._trails[track_id]) > 1]
+        if not ids:
             return
-        # Each segment is as old as its older end.
-        freshness = 1.0 - (time_s - points[:-1, 0]) / self._config.trail_s
-        _draw_fading_line(image, points[:, 1:], freshness, self._colors[track_id], pen)
+        trails = [self._trails[track_id] for track_id in ids]
+        lengths = np.array([len(trail) for trail in trails])
+        time_and_place = np.array(list(chain.from_iterable(trails)))
+        owner = np.repeat(np.arange(len(ids)), lengths)
+        is_last = np.append(owner[1:] != owner[:-1], True)
+        points = _near(_smoothed(time_and_place[:, 1:], is_last), image)
+        # Segments go from a point to the next of its trail; they are as old as their older end.
+        segments = np.flatnonzero(~is_last)
+        freshness = 1.0 - (time_s - time_and_place[segments, 0]) / self._config.trail_s
+        step = np.maximum(np.ceil(_FADE_STEPS * freshness).astype(int), 1)
+        first = np.flatnonzero(np.diff(owner[segments] * (_FADE_STEPS + 1) + step, prepend=0))
+        starts, ends = segments[first], segments[np.append(first[1:], len(segments)) - 1] + 1
+
+        opacity = step[first] / _FADE_STEPS
+        own = np.array([self._colors[track_id] for track_id in ids])[owner[starts]]
+        covered = _colors_at(image, points[starts + np.multiply.outer(_SAMPLED, ends - starts).astype(int)])
+        inks = np.rint(opacity[:, None] * own + (1.0 - opacity[:, None]) * covered.mean(axis=0)).astype(int)
+        widths_px = np.rint(pen.line_px * (0.5 + opacity)).astype(int)
+        fixed = _fixed_point(points)
+        for start, end, ink, width_px in zip(
+            starts.tolist(), ends.tolist(), inks.tolist(), widths_px.tolist(), strict=True
+        ):
+            cv2.polylines(image, [fixed[start : end + 1]], False, ink, width_px, cv2.LINE_8, _SUBPIXEL_BITS)
 
     def _draw_labels(self, image: Image, tracks: Tracks, pen: _Pen) -> None:
         labels: dict[tuple[str, bool], _Label] = {}
         for track_id, class_, status, box in zip(
-            tracks.ids.tolist(), tracks.classes.tolist(), tracks.status.tolist(), tracks.boxes_xyxy, strict=True
+            tracks.ids.tolist(),
+            tracks.classes.tolist(),
+            tracks.status.tolist(),
+            tracks.boxes_xyxy.tolist(),
+            strict=True,
         ):
             text = f"{track_id} c{class_}" if class_ else f"{track_id}"
             hollow = status == Status.COASTING
@@ -168,16 +207,36 @@ class _Pen:
             casing_px=max(1, round(0.6 * unit)),
             dash_px=max(4.0, 9.0 * unit),
             digit_height_px=max(8.0, 3.0 + 7.0 * unit),
-            trail_spacing_px=max(1.5, 5.0 * unit),
+            trail_spacing_px=max(2.0, 7.0 * unit),
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Label:
-    """A small picture with rounded corners: colour (h, w, 3) and coverage (h, w, 1), 0 to 256."""
+class _Inks:
+    """Pixels to draw boxes from: copying them is several times as fast as setting pixel by pixel.
 
-    ink: NDArray[np.uint16]
-    coverage: NDArray[np.uint16]
+    ``full``, ``faint`` and ``casing`` are rows (width, 3) as wide as the picture, ``across`` is a cut (n, 3)
+    through a line and its casing.
+    """
+
+    full: Image
+    faint: Image
+    casing: Image
+    across: Image
+
+    @classmethod
+    def of_color(cls, color: Color, width_px: int, pen: _Pen) -> Self:
+        full, faint, casing = (np.full((width_px, 3), ink, np.uint8) for ink in (color, _mixed(color, _FAINT), _CASING))
+        rim = [_CASING] * pen.casing_px
+        return cls(full, faint, casing, np.array([*rim, *[color] * pen.line_px, *rim], np.uint8))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Label:
+    """A small picture with rounded corners: what it adds to the ground, and the ground's share, 0 to 255."""
+
+    ink: Image
+    ground_share: Image
 
     @classmethod
     def of_text(cls, text: str, color: Color, hollow: bool, pen: _Pen) -> Self:
@@ -193,9 +252,10 @@ class _Label:
         ink = np.full((height, width, 3), ground, np.uint8)
         cv2.putText(ink, text, (pad, height - pad), _FONT, scale, letters, thickness, cv2.LINE_AA)
         coverage = _rounded_rectangle(width, height, 0.3 * height)
-        return cls(ink.astype(np.uint16), coverage)
+        ground_share = np.repeat(255.0 * (1.0 - coverage), 3, axis=2)
+        return cls(np.rint(ink * coverage).astype(np.uint8), np.rint(ground_share).astype(np.uint8))
 
-    def paste(self, image: Image, box_xyxy: FloatArray, pen: _Pen) -> None:
+    def paste(self, image: Image, box_xyxy: Sequence[float], pen: _Pen) -> None:
         """Set the label on the box's upper left corner, moved as far as needed to be in the picture."""
         height, width = self.ink.shape[:2]
         rim = pen.line_px / 2 + pen.casing_px
@@ -203,94 +263,104 @@ class _Label:
         top = min(max(round(box_xyxy[1] - rim) - height, 0), max(image.shape[0] - height, 0))
         ground = image[top : top + height, left : left + width]
         rows, columns = ground.shape[:2]
-        ink, coverage = self.ink[:rows, :columns], self.coverage[:rows, :columns]
-        ground[:] = (ink * coverage + ground * (256 - coverage)) >> 8
+        shining_through = cv2.multiply(ground, self.ground_share[:rows, :columns], scale=1 / 255)
+        ground[:] = cv2.add(shining_through, self.ink[:rows, :columns])
 
 
-def _draw_box(image: Image, box_xyxy: FloatArray, status: Status, color: Color, pen: _Pen) -> None:
+def _draw_box(image: Image, corners: Sequence[int], status: int, inks: _Inks, pen: _Pen) -> None:
     """Draw a box with crisp edges, on whole pixels: faster by far than smoothed lines, and kept by the codec."""
-    corners = np.round(_near(box_xyxy, image)).astype(int).tolist()
     left, top, right, bottom = corners
-    if status is Status.TENTATIVE:
-        _fill_sides(image, corners, [(left, right)], [(top, bottom)], pen.line_px // 2, _mixed(color, _FAINT))
-        return
     columns, rows = [(left, right)], [(top, bottom)]
-    if status is Status.COASTING:
+    if status == Status.TENTATIVE:
+        thin_px = pen.line_px // 2
+        _fill_columns(image, columns, (top, bottom), inks.faint, thin_px)
+        _fill_rows(image, rows, (left, right), inks.faint[:thin_px], thin_px)
+        return
+    if status == Status.COASTING:
         columns, rows = _dashes(left, right, pen.dash_px), _dashes(top, bottom, pen.dash_px)
-    _fill_sides(image, corners, columns, rows, pen.line_px + 2 * pen.casing_px, _CASING)
-    _fill_sides(image, corners, columns, rows, pen.line_px, color)
+    # The upright sides bring their casing along; at the corners it must not lie on the level sides.
+    _fill_columns(image, columns, (top, bottom), inks.casing, pen.line_px + 2 * pen.casing_px)
+    _fill_rows(image, rows, (left, right), inks.across, pen.line_px)
+    _fill_columns(image, columns, (top, bottom), inks.full, pen.line_px)
 
 
 def _dashes(start_px: int, stop_px: int, dash_px: float) -> list[tuple[int, int]]:
-    """Cut a side into dashes and gaps of about equal length, with a dash at either end."""
-    count = max(1, round(((stop_px - start_px) / dash_px + 1.0) / 2.0))
-    ends = np.round(np.linspace(start_px, stop_px, 2 * count)).astype(int).tolist()
+    """Cut a side into dashes and gaps of about equal length, with a dash at either end and a few between."""
+    count = min(max(1, round(((stop_px - start_px) / dash_px + 1.0) / 2.0)), _MOST_DASHES)
+    pitch_px = (stop_px - start_px) / (2 * count - 1)
+    ends = [round(start_px + k * pitch_px) for k in range(2 * count)]
     return list(zip(ends[::2], ends[1::2], strict=True))
 
 
-def _fill_sides(
-    image: Image,
-    corners: Sequence[int],
-    columns: Sequence[tuple[int, int]],
-    rows: Sequence[tuple[int, int]],
-    width_px: int,
-    color: Color,
+def _fill_columns(
+    image: Image, spans: Sequence[tuple[int, int]], edges: tuple[int, int], ink: Image, width_px: int
 ) -> None:
-    """Fill the spans of columns and rows along a box's sides, ``width_px`` wide and centred on its edges."""
-    before, after = width_px // 2, (width_px - 1) // 2
-    left, top, right, bottom = corners
-    for start, stop in columns:
-        for y in (top, bottom):
-            cv2.rectangle(image, (start - before, y - before), (stop + after, y + after), color, cv2.FILLED)
-    for start, stop in rows:
-        for x in (left, right):
-            cv2.rectangle(image, (x - before, start - before), (x + after, stop + after), color, cv2.FILLED)
+    """Fill spans of columns along a box's upper and lower edge, ``width_px`` high, from a row of pixels."""
+    before, after = width_px // 2, (width_px + 1) // 2
+    for start, stop in spans:
+        columns = slice(max(start - before, 0), max(stop + after, 0))
+        for y in edges:
+            ground = image[max(y - before, 0) : max(y + after, 0), columns]
+            ground[:] = ink[: ground.shape[1]]
 
 
-def _draw_ellipse(image: Image, box_xyxy: FloatArray, covariance: FloatArray, color: Color, pen: _Pen) -> None:
-    """Draw where the box's centre lies with 95 % probability."""
-    variances, axes = np.linalg.eigh(covariance)
-    radii = np.sqrt(_CHI_SQUARE_95 * np.maximum(variances, 0.0))
-    angle = np.linspace(0.0, 2.0 * np.pi, min(17 + int(radii[1] / 4.0), 73))
-    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    center = (box_xyxy[:2] + box_xyxy[2:]) / 2
-    line = _near(center + (circle * radii) @ axes.T, image)
-    core_px = max(1, pen.line_px - 2)
-    _draw_line(image, line, _CASING, core_px + 1)
-    _draw_line(image, line, color, core_px)
+def _fill_rows(
+    image: Image, spans: Sequence[tuple[int, int]], edges: tuple[int, int], ink: Image, width_px: int
+) -> None:
+    """Fill spans of rows, ``width_px`` longer, along a box's left and right edge from the pixels across it."""
+    before, after = len(ink) // 2, (len(ink) + 1) // 2
+    for start, stop in spans:
+        rows = slice(max(start - width_px // 2, 0), max(stop + (width_px + 1) // 2, 0))
+        for x in edges:
+            ground = image[rows, max(x - before, 0) : max(x + after, 0)]
+            ground[:] = ink[max(before - x, 0) :][: ground.shape[1]]
 
 
-def _draw_fading_line(image: Image, points: FloatArray, opacity: FloatArray, color: Color, pen: _Pen) -> None:
-    """Draw a line of (n, 2) points whose n - 1 segments have opacities that grow from 0 to 1."""
-    points = _near(points, image)
-    margin = pen.line_px + 1
-    left, top = np.clip(np.floor(points.min(axis=0)).astype(int) - margin, 0, None).tolist()
-    right, bottom = (np.ceil(points.max(axis=0)).astype(int) + margin + 1).tolist()
-    ground = image[top:bottom, left:right]
-    if ground.size == 0:
+def _draw_ellipses(
+    image: Image, boxes_xyxy: FloatArray, covariances: FloatArray, colors: Sequence[Color], pen: _Pen
+) -> None:
+    """Draw where each box's centre lies with 95 % probability."""
+    if not len(colors):
         return
-    coverage = np.zeros(ground.shape[:2], np.uint8)
-    step_of = np.ceil(opacity * _FADE_STEPS)
-    first = np.searchsorted(step_of, np.arange(1, _FADE_STEPS + 2)).tolist()
-    for step, (start, stop) in enumerate(pairwise(first), 1):
-        if stop > start:
-            fresh = step / _FADE_STEPS
-            line = points[start : stop + 1] - (left, top)
-            _draw_line(coverage, line, (round(255 * fresh),), max(1, round(pen.line_px * (0.5 + fresh))))
-    share = cv2.cvtColor(coverage, cv2.COLOR_GRAY2BGR)
-    ink = cv2.multiply(share, np.array([*color, 0.0]).reshape(4, 1), scale=1 / 255)
-    ground[:] = cv2.add(cv2.multiply(ground, cv2.bitwise_not(share), scale=1 / 255), ink)
+    # The Cholesky factor maps a circle onto the ellipse of equal Mahalanobis distance.
+    xx = np.sqrt(np.maximum(covariances[:, 0, 0], 1e-12))
+    yx = covariances[:, 0, 1] / xx
+    yy = np.sqrt(np.maximum(covariances[:, 1, 1] - yx**2, 0.0))
+    radius = math.sqrt(_CHI_SQUARE_95)
+    longest_px = radius * max(xx.max(), np.hypot(yx, yy).max())
+    angle = np.linspace(0.0, 2.0 * np.pi, min(20 + int(longest_px / 6.0), 72), endpoint=False)
+    x, y = radius * np.cos(angle), radius * np.sin(angle)
+    offsets = np.stack([xx[:, None] * x, yx[:, None] * x + yy[:, None] * y], axis=2)
+    outward = offsets / np.maximum(np.hypot(offsets[..., 0], offsets[..., 1]), 1e-6)[..., None]
+    centers = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
+    core_px = max(1, pen.line_px - 2)
+    half_px = core_px / 2
+    # For each ellipse the outer and the inner edge of its casing and of its line: (n, 4, corners, 2).
+    edges = np.array([half_px + 1.0, -half_px - 1.0, half_px, -half_px])[:, None, None]
+    lines = (centers[:, None] + offsets)[:, None] + edges * outward[:, None]
+    rings = _fixed_point(_near(lines, image))
+    for ring, color in zip(rings, colors, strict=True):
+        cv2.fillPoly(image, [ring[0], ring[1]], _CASING, cv2.LINE_8, _SUBPIXEL_BITS)
+        cv2.fillPoly(image, [ring[2], ring[3]], color, cv2.LINE_8, _SUBPIXEL_BITS)
 
 
-def _draw_line(image: Image, points: FloatArray, color: Color | tuple[int], thickness_px: int) -> None:
-    fixed = np.round(points * (1 << _SUBPIXEL_BITS)).astype(np.int32)
-    cv2.polylines(image, [fixed], False, color, thickness_px, cv2.LINE_AA, _SUBPIXEL_BITS)
+def _smoothed(points: FloatArray, is_last: NDArray[np.bool_]) -> FloatArray:
+    """Take the jitter of boxes out of trails, in one array one after the other; their ends stay."""
+    share = 0.25 * ~(is_last[1:-1] | is_last[:-2])[:, None]
+    points = points.copy()
+    for _ in range(_SMOOTHING_ROUNDS):
+        points[1:-1] += share * (points[:-2] - 2.0 * points[1:-1] + points[2:])
+    return points
 
 
-def _overlaps(boxes_xyxy: FloatArray, image: Image) -> NDArray[np.bool_]:
-    """Tell which boxes are in the picture, at least in part."""
-    left, top, right, bottom = boxes_xyxy.T
-    return (right > 0) & (bottom > 0) & (left < image.shape[1]) & (top < image.shape[0])
+def _colors_at(image: Image, points: FloatArray) -> Image:
+    """Return the colours (..., 3) of the pixels nearest to points (..., 2)."""
+    x, y = points[..., 0].astype(int), points[..., 1].astype(int)
+    return image[y.clip(0, image.shape[0] - 1), x.clip(0, image.shape[1] - 1)]
+
+
+def _fixed_point(points: FloatArray) -> NDArray[np.int32]:
+    return np.rint(points * (1 << _SUBPIXEL_BITS)).astype(np.int32)
 
 
 def _near(points: FloatArray, image: Image) -> FloatArray:
@@ -299,12 +369,12 @@ def _near(points: FloatArray, image: Image) -> FloatArray:
     return np.clip(points, -1.0 * max(width_px, height_px), 2.0 * max(width_px, height_px))
 
 
-def _rounded_rectangle(width_px: int, height_px: int, radius_px: float) -> NDArray[np.uint16]:
-    """Return the share, 0 to 256, in which each pixel lies inside (height, width, 1)."""
+def _rounded_rectangle(width_px: int, height_px: int, radius_px: float) -> FloatArray:
+    """Return the share, 0 to 1, in which each pixel lies inside (height, width, 1)."""
     x = np.abs(np.arange(width_px) + 0.5 - width_px / 2) - (width_px / 2 - radius_px)
     y = np.abs(np.arange(height_px) + 0.5 - height_px / 2) - (height_px / 2 - radius_px)
     outside = np.hypot(np.maximum(x, 0.0), np.maximum(y, 0.0)[:, None]) - radius_px
-    return np.round(256.0 * np.clip(0.5 - outside, 0.0, 1.0)).astype(np.uint16)[..., None]
+    return np.asarray(np.clip(0.5 - outside, 0.0, 1.0))[..., None]
 
 
 def _mixed(a: Color, b: Color) -> Color:
