@@ -56,13 +56,62 @@ class BackgroundConfig(_Section):
     )
 
 
+class OnnxConfig(_Section):
+    """A neural detector in an ONNX file. What is auto is recognised from the file."""
+
+    model: Path | None = Field(None, description="the file; --model names it too")
+    classes: tuple[str, ...] = Field((), description="classes to keep, by name or number; all when empty")
+    class_names: tuple[str, ...] = Field(
+        (), description="names of the model's classes in order, where its metadata lack them (80 classes: COCO's)"
+    )
+    layout: Literal["auto", "yolov5", "yolov8", "yolox", "yolox_raw", "rtdetr", "end_to_end", "labelled", "ssd"] = (
+        Field("auto", description="form of the output; yolov5 is also v7, yolov8 also v9, 11 and NanoDet")
+    )
+    box_unit: Literal["auto", "pixels", "share"] = Field(
+        "auto", description="unit of the output's boxes: pixels, or shares of the input's width and height"
+    )
+    colour_order: Literal["auto", "rgb", "bgr"] = Field("auto", description="order of the input's channels")
+    input_scale: Literal["auto", "unit", "raw", "symmetric", "imagenet"] = Field(
+        "auto",
+        description="range of the input: unit 0..1, raw 0..255, symmetric -1..1, "
+        "imagenet 0..1 less ImageNet's mean, by its deviation",
+    )
+    letterbox: Literal["auto", "centre", "top_left", "stretch"] = Field(
+        "auto", description="where the picture lies in the input, on grey; stretch: fills it"
+    )
+    longest_side_px: int | None = Field(
+        None, ge=32, description="longest side of the input, where the graph takes any; none: the metadata's, else 640"
+    )
+    score_floor: Share = Field(0.1, description="detections below are dropped; the tracker makes use of low scores")
+    nms_iou: Share = Field(0.5, description="overlap from which the lower score goes, where the model leaves that open")
+    nms_across_classes: bool = Field(False, description="let boxes of one class suppress those of another")
+    tile_px: int | None = Field(
+        None, ge=64, description="side of tiles that are looked at besides the whole frame, for small objects"
+    )
+    tile_overlap: Annotated[float, Field(ge=0.0, le=0.9)] = Field(
+        0.2, description="least overlap of neighbouring tiles, share of their side; as wide as an object is best"
+    )
+    runtime: Literal["auto", "onnxruntime", "opencv"] = Field(
+        "auto", description="what runs the model; auto: onnxruntime if installed, else OpenCV"
+    )
+    providers: tuple[str, ...] = Field(
+        (), description="onnxruntime's execution providers in order of preference, e.g. cuda; the processor when empty"
+    )
+    batch_frames: int = Field(
+        1, ge=1, le=256, description="frames that go through the model together, where its batch axis is free"
+    )
+
+
 class DetectionConfig(_Section):
     """Where detections come from."""
 
-    kind: Literal["background", "recorded"] = Field(
-        "background", description="background: subtract the still background; recorded: read --detections"
+    kind: Literal["background", "recorded", "onnx"] = Field(
+        "background",
+        description="background: subtract the still background; recorded: read --detections; "
+        "onnx: a neural detector, see --model",
     )
     background: BackgroundConfig = BackgroundConfig()
+    onnx: OnnxConfig = OnnxConfig()
 
 
 class OverlayConfig(_Section):
@@ -176,12 +225,26 @@ class TrackingConfig(_Section):
     lifecycle: LifecycleConfig = LifecycleConfig()
 
 
+class LiveConfig(_Section):
+    """Cameras and streams."""
+
+    stall_s: Positive = Field(
+        2.0, description="without a picture for this long a source has stalled, and all identities end"
+    )
+    timeout_s: Positive = Field(10.0, description="without a picture for this long a stream is connected anew")
+    backoff_s: Positive = Field(0.5, description="wait before the first attempt to reconnect; doubles with each")
+    longest_backoff_s: Positive = Field(10.0, description="longest wait between two attempts to reconnect")
+    detector_failures: int = Field(10, ge=1, description="failures of the detector in a row that end the run")
+    segment_s: Positive = Field(3600.0, description="length of a recording's files")
+
+
 class Config(_Section):
     """The whole configuration of a run."""
 
     detection: DetectionConfig = DetectionConfig()
     tracking: TrackingConfig = TrackingConfig()
     overlay: OverlayConfig = OverlayConfig()
+    live: LiveConfig = LiveConfig()
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

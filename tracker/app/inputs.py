@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
 from tracker.config import Config
-from tracker.detection.base import Detector
+from tracker.detection.base import Detector, NeuralDetector
 from tracker.detection.recorded import RecordedDetector
 from tracker.errors import ConfigurationError, DetectorError, FormatError
 from tracker.formats.motchallenge import (
@@ -24,6 +24,7 @@ from tracker.media.sources import VideoSource, open_video
 from tracker.structures import Detections, FloatArray, Frame, Image
 
 Detect: TypeAlias = Detector | Callable[[Image], Detections]
+DetectFrames: TypeAlias = Callable[[Sequence[Frame]], list[Detections]]
 
 _RATE_TOLERANCE = 0.01  # 29.97 and 30 are one rate, rounded
 _COUNT_SLACK_S = 1.0  # what a video tells of its length beforehand may be an estimate
@@ -88,9 +89,13 @@ class Input:
     time_s
         Time of a frame for the tracker: the video's own, unless another rate was settled on.
     detect
-        Detections of a frame; is to be asked for the frames in order.
+        Detections of some frames; is to be asked for the frames in order.
     camera_motion
         Affine by frame number.
+    batch_frames
+        How many frames at a time the detector takes to advantage.
+    class_names
+        Names of the detector's classes by label, where it has them.
     """
 
     name: str
@@ -99,8 +104,10 @@ class Input:
     frame_count: int | None
     frame_rate_hz: float
     time_s: Callable[[Frame], float]
-    detect: Callable[[Frame], Detections]
+    detect: DetectFrames
     camera_motion: Mapping[int, FloatArray]
+    batch_frames: int = 1
+    class_names: Mapping[int, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -144,7 +151,7 @@ def open_input(
     with open_video(job.video, start=job.start, frames=job.frames) as video:
         if _tells_rate(job.video):
             rates_hz[str(job.video)] = video.frame_rate_hz
-        yield _video_input(job, video, recorded, motion, _settle_rate(job, rates_hz, notice), stop)
+        yield _video_input(job, video, recorded, motion, _settle_rate(job, rates_hz, notice), stop, notice)
 
 
 def _recorded_input(
@@ -178,6 +185,7 @@ def _video_input(
     motion: Mapping[int, FloatArray],
     rate_hz: float,
     stop: threading.Event,
+    notice: Callable[[str], None],
 ) -> Input:
     assert job.video is not None
     reaches = [(_label(job.detections), max(recorded or [0])), (_label(job.camera_motion), max(motion or [0]))]
@@ -187,6 +195,10 @@ def _video_input(
     agreed = _same_rate(rate_hz, video.frame_rate_hz)
     # Images have no times of their own, so that the overlay, too, takes the rate that was settled on.
     retimed_hz = None if agreed or job.video.is_file() else rate_hz
+    detector = _detector(job) if recorded is None else None
+    network = detector if isinstance(detector, NeuralDetector) else None
+    if network is not None and job.detector is None:
+        notice(f"detector: {network}")
     return Input(
         name=video.name,
         video=video,
@@ -194,8 +206,10 @@ def _video_input(
         frame_count=video.frame_count,
         frame_rate_hz=rate_hz,
         time_s=(lambda frame: frame.time_s) if agreed else (lambda frame: (frame.index - 1) / rate_hz),
-        detect=_detector(job) if recorded is None else _lookup(recorded),
+        detect=_lookup(recorded or {}) if detector is None else _looking(detector),
         camera_motion=motion,
+        batch_frames=1 if network is None else network.batch_frames,
+        class_names={} if network is None else network.class_names,
     )
 
 
@@ -255,30 +269,39 @@ def _demand_reach(job: Job, reaches: Iterable[tuple[str, int]], end: int, slack_
             raise FormatError(source, None, f"goes to frame {last}, but the video ends with frame {end}")
 
 
-def _lookup(recorded: Mapping[int, Detections]) -> Callable[[Frame], Detections]:
+def _lookup(recorded: Mapping[int, Detections]) -> DetectFrames:
     detector = RecordedDetector(recorded)
-    return lambda frame: detector.at(frame.index)
+    return lambda frames: [detector.at(frame.index) for frame in frames]
 
 
-def _detector(job: Job) -> Callable[[Frame], Detections]:
+def _detector(job: Job) -> Detect:
     """Return the job's detector, or else that of the configuration."""
-    chosen: Detect
+    detection = job.config.detection
     if job.detector is not None:
-        chosen = job.detector
-    elif job.config.detection.kind == "background":
+        return job.detector
+    if detection.kind == "background":
         from tracker.detection.background import BackgroundDetector
 
-        chosen = BackgroundDetector(job.config.detection.background)
-    else:
-        raise ConfigurationError("detection.kind is recorded: --detections must name the file")
-    look = chosen.detect if hasattr(chosen, "detect") else chosen
+        return BackgroundDetector(detection.background)
+    if detection.kind == "onnx":
+        from tracker.detection.onnx import OnnxDetector
 
-    def detect(frame: Frame) -> Detections:
-        assert frame.image is not None
-        detections = look(frame.image)
-        if not isinstance(detections, Detections):
-            raise DetectorError(f"the detector returned a {type(detections).__name__}; it must return Detections")
-        return detections
+        return OnnxDetector(detection.onnx)
+    raise ConfigurationError("detection.kind is recorded: --detections must name the file")
+
+
+def _looking(detector: Detect) -> DetectFrames:
+    """Return a function that gives a detector the frames' images, together where it takes several."""
+    look = detector.detect if hasattr(detector, "detect") else detector
+    look_at_all = detector.detect_batch if isinstance(detector, NeuralDetector) else None
+
+    def detect(frames: Sequence[Frame]) -> list[Detections]:
+        images = [frame.image for frame in frames if frame.image is not None]
+        found = [look(image) for image in images] if look_at_all is None else look_at_all(images)
+        for detections in found:
+            if not isinstance(detections, Detections):
+                raise DetectorError(f"the detector returned a {type(detections).__name__}; it must return Detections")
+        return found
 
     return detect
 

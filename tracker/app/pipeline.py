@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 from tracker.app.inputs import Detect, Input, Job, open_input
 from tracker.app.outputs import OVERLAY, TRACKS, RunFolder
-from tracker.app.stages import StageTimes, ahead
+from tracker.app.stages import StageTimes, ahead, batched, flat
 from tracker.config import Config
 from tracker.media.overlay import OverlayPainter
 from tracker.media.sinks import OverlayVideo, TrackFile
@@ -223,8 +223,8 @@ def _tracked(source: Input, config: Config, times: StageTimes, *, with_drawn: bo
     lag = config.tracking.lag_frames
     waiting: deque[tuple[Frame, Detections]] = deque()
 
-    def detect(frame: Frame) -> tuple[Frame, Detections]:
-        return frame, source.detect(frame)
+    def detect(frames: list[Frame]) -> list[tuple[Frame, Detections]]:
+        return list(zip(frames, source.detect(frames), strict=True))
 
     def track(seen: tuple[Frame, Detections]) -> Step | None:
         frame, detections = seen
@@ -236,7 +236,7 @@ def _tracked(source: Input, config: Config, times: StageTimes, *, with_drawn: bo
 
     # Without a video there is nothing to wait for, and handing over would cost more than the work.
     frames = source.frames if source.video is None else ahead(times.iterate("decode", source.frames))
-    seen = times.map("detect", detect, frames)
+    seen = flat(times.map("detect", detect, batched(frames, source.batch_frames)))
     tracked = times.map("track", track, seen if source.video is None else ahead(seen))
 
     def reported() -> Steps:

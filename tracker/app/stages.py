@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from queue import SimpleQueue
 from typing import ParamSpec, TypeVar
 
@@ -52,6 +53,20 @@ def ahead(items: Generator[Item, None, None], depth: int = _DEPTH) -> Generator[
         stopped.set()
         room.release()
         thread.join()
+
+
+def batched(items: Generator[Item, None, None], count: int) -> Generator[list[Item], None, None]:
+    """Yield the items in lists of ``count``; the last one holds what is left."""
+    with closing(items):
+        while batch := list(islice(items, count)):
+            yield batch
+
+
+def flat(batches: Generator[list[Item], None, None]) -> Generator[Item, None, None]:
+    """Yield the items of each list."""
+    with closing(batches):
+        for batch in batches:
+            yield from batch
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -33,6 +34,14 @@ def track(
     detections: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="MOTChallenge detections, instead of a detector; with or without --video."),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.onnx", help="Neural detector: an ONNX file of any of the usual families."),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,NAME", help="Classes of the model to track, by name or number.", show_default="all"),
     ] = None,
     camera_motion: Annotated[
         Path | None,
@@ -72,6 +81,10 @@ def track(
         return
     if video is None and detections is None:
         raise typer.BadParameter("nothing to track: give --video, --detections or both", param_hint="--video")
+    if model is not None and detections is not None:
+        raise typer.BadParameter(
+            "detections are given already: --detections or --model, not both", param_hint="--model"
+        )
     if fps is not None and not 0.0 < fps < float("inf"):
         raise typer.BadParameter(f"{fps:g} is not a positive number", param_hint="--fps")
     with one_line_errors():
@@ -79,8 +92,11 @@ def track(
         from tracker.app.pipeline import run
         from tracker.config import load_config
 
+        loaded = load_config(config, [*(settings or ()), *_model_settings(model, classes)])
+        if classes is not None and (loaded.detection.kind != "onnx" or detections is not None):
+            raise typer.BadParameter("are those of a model, which --model names", param_hint="--classes")
         job = Job(
-            config=load_config(config, settings or ()),
+            config=loaded,
             video=video,
             detections=detections,
             camera_motion=camera_motion,
@@ -106,6 +122,17 @@ def track(
             kept = f"the files hold frames {summary.first_frame} to {summary.last_frame}"
             typer.echo(f"interrupted: {kept if summary.files else 'no frame was tracked, nothing written'}", err=True)
             raise typer.Exit(INTERRUPTED)
+
+
+def _model_settings(model: Path | None, classes: str | None) -> list[str]:
+    """Return what ``--model`` and ``--classes`` set in the configuration; JSON, which YAML includes, for quoting."""
+    settings = []
+    if model is not None:
+        settings += ["detection.kind=onnx", f"detection.onnx.model={json.dumps(str(model))}"]
+    if classes is not None:
+        names = [name.strip() for name in classes.split(",")]
+        settings.append(f"detection.onnx.classes={json.dumps([name for name in names if name])}")
+    return settings
 
 
 def _summary_table(summary: Summary) -> Table:

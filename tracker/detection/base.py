@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 from tracker.structures import Detections, Image
 
@@ -12,4 +13,23 @@ class Detector(Protocol):
 
     def detect(self, image: Image) -> Detections:
         """Return what is seen in ``image`` ((height, width, 3) uint8, blue-green-red)."""
+        ...
+
+
+@runtime_checkable
+class NeuralDetector(Detector, Protocol):
+    """A detector that knows its classes by name and may take several pictures at a time."""
+
+    @property
+    def class_names(self) -> Mapping[int, str]:
+        """Names of the classes by label; empty where they are not known."""
+        ...
+
+    @property
+    def batch_frames(self) -> int:
+        """How many pictures :meth:`detect_batch` takes to advantage."""
+        ...
+
+    def detect_batch(self, images: Sequence[Image]) -> list[Detections]:
+        """Return what is seen in each of several images."""
         ...

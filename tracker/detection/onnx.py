@@ -1,0 +1,413 @@
+"""Detections by a neural network in an ONNX file, whichever family it is of.
+
+A blank picture is put through the graph once: the shapes and values of what comes out, with the file's
+metadata, tell the layout of the output (:mod:`tracker.detection.layouts`), and the layout tells how the network
+was trained to be fed. All of it may be stated instead.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.config import OnnxConfig
+from tracker.detection.coco import COCO_CLASSES
+from tracker.detection.graph import Graph, Tensor, open_runtime, read_graph
+from tracker.detection.layouts import SUPPRESSED, Layout, LayoutName, Outputs, decode, recognise
+from tracker.detection.nms import parts_of_wholes, suppress
+from tracker.errors import ConfigurationError, DetectorError
+from tracker.structures import Detections, FloatArray, Image
+
+ColourOrder: TypeAlias = Literal["rgb", "bgr"]
+Scale: TypeAlias = Literal["unit", "raw", "symmetric", "imagenet"]
+Letterbox: TypeAlias = Literal["centre", "top_left", "stretch"]
+
+_PADDING = 114  # grey level beside the picture, in all families that pad
+_FREE_SIDE_PX = 640  # longest side where neither the graph nor its metadata tells
+_FREE_STRIDE_PX = 32
+_CUT_PX = 2.0  # this near to a tile's border, a box ends there
+_UPRIGHT_TASKS = {"detect", "segment", "pose"}
+_IMAGENET_MEAN_RGB = (0.485, 0.456, 0.406)
+_IMAGENET_DEVIATION_RGB = (0.229, 0.224, 0.225)
+
+# As the families train. SSD has no custom of its own, so that its scale is to be stated.
+_CUSTOM: dict[LayoutName, tuple[ColourOrder, Scale | None, Letterbox]] = {
+    "yolov5": ("rgb", "unit", "centre"),
+    "yolov8": ("rgb", "unit", "centre"),
+    "yolox": ("bgr", "raw", "top_left"),
+    "yolox_raw": ("bgr", "raw", "top_left"),
+    "rtdetr": ("rgb", "unit", "stretch"),
+    "end_to_end": ("rgb", "unit", "centre"),
+    "labelled": ("rgb", "unit", "stretch"),
+    "ssd": ("rgb", None, "stretch"),
+}
+
+
+class OnnxDetector:
+    """Find objects with a detector in an ONNX file.
+
+    Parameters
+    ----------
+    config
+        The model, and what of it is not to be recognised but stated.
+
+    Raises
+    ------
+    ConfigurationError
+        When no model is named or a class to be kept is not the model's.
+    DetectorError
+        When the model cannot be read, loaded or run, or its output is of no layout that is known.
+    """
+
+    def __init__(self, config: OnnxConfig) -> None:
+        if config.model is None:
+            raise ConfigurationError("detection.kind is onnx: --model (detection.onnx.model) must name the file")
+        self._config = config
+        self._graph = graph = read_graph(config.model)
+        if (task := graph.metadata.get("task", "detect")) not in _UPRIGHT_TASKS:
+            raise DetectorError(f"{graph.path}: is made to {task}; a detector of upright boxes is needed")
+        self._image_input, self._size_input = _inputs(graph)
+        self._runtime = open_runtime(graph, config.runtime, config.providers)
+        names = list(config.class_names) or _names_in(graph)
+
+        # The graph's own size, or a square where it takes any.
+        side = config.longest_side_px or _longest_in(graph) or _FREE_SIDE_PX
+        height, width = (axis or side for axis in self._image_input.shape[-2:])
+        blank = np.full((height, width, 3), _PADDING, np.uint8)
+        self._layout = Layout("yolov8", None)
+        self._colour_order, self._scale, self._letterbox = self._preparation("yolov8")
+        example = self._infer(self._blob(blank)[None])
+        try:
+            self._layout = recognise(
+                [output.name for output in graph.outputs],
+                example,
+                (width, height),
+                class_count=len(names) if names else None,
+                stated=None if config.layout == "auto" else config.layout,
+                relative=None if config.box_unit == "auto" else config.box_unit == "share",
+            )
+            decode(self._layout, example, 0, (width, height), -np.inf)  # finds scores that are none
+        except DetectorError as error:
+            raise DetectorError(f"{graph.path}: {error}") from None
+        self._colour_order, self._scale, self._letterbox = self._preparation(self._layout.name)
+
+        if not names and self._layout.class_count == len(COCO_CLASSES):
+            names = list(COCO_CLASSES)
+        self._names = names
+        self._wanted = _wanted(config.classes, names, graph)
+
+    @property
+    def class_names(self) -> Mapping[int, str]:
+        """Names of the classes by label; empty where the model has none."""
+        return dict(enumerate(self._names))
+
+    @property
+    def batch_frames(self) -> int:
+        """How many pictures :meth:`detect_batch` takes to advantage."""
+        free = self._image_input.shape[0] is None and len(self._image_input.shape) == 4
+        return self._config.batch_frames if free and self._runtime.batches else 1
+
+    def __str__(self) -> str:
+        """Return what was recognised, in a line."""
+        size = "x".join("any" if axis is None else str(axis) for axis in self._image_input.shape[:-3:-1])
+        count = len(self._names) or self._layout.class_count
+        return (
+            f"{self._graph.path.name}: layout {self._layout.name}, {count or 'unknown'} classes, input {size} "
+            f"{self._colour_order} {self._scale} {self._letterbox}, by {self._runtime.name}"
+        )
+
+    def detect(self, image: Image) -> Detections:
+        """Return what is seen in ``image`` ((height, width, 3) uint8, blue-green-red).
+
+        Raises
+        ------
+        DetectorError
+            When the graph cannot be run on it or gives no numbers.
+        """
+        return self.detect_batch([image])[0]
+
+    def detect_batch(self, images: Sequence[Image]) -> list[Detections]:
+        """Return what is seen in each of several images, as :meth:`detect` does."""
+        views = [(index, view) for index, image in enumerate(images) for view in self._views(image)]
+        # Views of one shape go through the graph together.
+        by_size: dict[tuple[int, int], list[int]] = {}
+        places = [self._placement(view.image.shape) for _, view in views]
+        for k, place in enumerate(places):
+            by_size.setdefault((place.width_px, place.height_px), []).append(k)
+        found: list[list[_Found]] = [[] for _ in images]
+        for size_px, members in by_size.items():
+            for start in range(0, len(members), self.batch_frames):
+                batch = members[start : start + self.batch_frames]
+                outputs = self._infer(np.stack([self._blob(places[k].apply(views[k][1].image)) for k in batch]))
+                for item, k in enumerate(batch):
+                    index, view = views[k]
+                    found[index].append(self._found(outputs, item, size_px, places[k], view, images[index].shape))
+        return [self._merged(parts) for parts in found]
+
+    def _views(self, image: Image) -> Iterator[_View]:
+        """Yield the whole image, and tiles of it where that is asked for."""
+        height, width = image.shape[:2]
+        yield _View(image, 0, 0)
+        tile = self._config.tile_px
+        if tile is None or max(width, height) <= tile:
+            return
+        for top in tile_starts(height, tile, self._config.tile_overlap):
+            for left in tile_starts(width, tile, self._config.tile_overlap):
+                yield _View(image[top : top + tile, left : left + tile], left, top)
+
+    def _found(
+        self,
+        outputs: Outputs,
+        item: int,
+        size_px: tuple[int, int],
+        place: _Placement,
+        view: _View,
+        full_size: tuple[int, ...],
+    ) -> _Found:
+        """Decode one view, in pixels of the full image."""
+        try:
+            boxes, scores, classes = decode(self._layout, outputs, item, size_px, self._config.score_floor)
+        except DetectorError as error:
+            raise DetectorError(f"{self._graph.path}: {error}") from None
+        if not np.isfinite(boxes).all():
+            raise DetectorError(f"{self._graph.path}: the graph gives boxes that are not finite")
+        boxes = place.undo(boxes) + np.array([view.left, view.top, view.left, view.top])
+        height, width = full_size[:2]
+        # Padding is no place to be, and rounding may leave nothing of a box.
+        good = ((boxes[:, 2:] > np.maximum(boxes[:, :2], 0.0)) & (boxes[:, :2] < (width, height))).all(axis=1)
+        if self._wanted is not None:
+            good &= np.isin(classes, self._wanted)
+        boxes = boxes[good]
+        view_height, view_width = view.image.shape[:2]
+        ends = np.array([view.left, view.top, view.left + view_width, view.top + view_height])
+        inner = ends != np.array([0, 0, width, height])
+        cut = ((np.abs(boxes - ends) <= _CUT_PX) & inner).any(axis=1)
+        return _Found(boxes, scores[good], classes[good], cut)
+
+    def _merged(self, parts: Sequence[_Found]) -> Detections:
+        """Join what was found in the views of one image."""
+        boxes, scores, classes, cut = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("boxes_xyxy", "scores", "classes", "cut")
+        )
+        if len(parts) > 1:
+            whole = ~parts_of_wholes(boxes, classes, cut)
+            boxes, scores, classes = boxes[whole], scores[whole], classes[whole]
+        if len(parts) > 1 or self._layout.name not in SUPPRESSED:
+            rows = suppress(
+                boxes, scores, classes, self._config.nms_iou, across_classes=self._config.nms_across_classes
+            )
+            boxes, scores, classes = boxes[rows], scores[rows], classes[rows]
+        return Detections(boxes, scores, classes)
+
+    def _placement(self, shape: tuple[int, ...]) -> _Placement:
+        """Return where an image of this shape goes in the network's input."""
+        height, width = shape[:2]
+        fixed_height, fixed_width = self._image_input.shape[-2:]
+        side = self._config.longest_side_px or _longest_in(self._graph) or _FREE_SIDE_PX
+        if self._letterbox == "stretch":
+            return _Placement.of(width, height, fixed_width or side, fixed_height or side, self._letterbox)
+        # Where the graph takes any size: no more padding than its strides ask for.
+        scale = side / max(width, height)
+        free_width, free_height = (
+            -(-round(length * scale) // self._stride_px) * self._stride_px for length in (width, height)
+        )
+        return _Placement.of(width, height, fixed_width or free_width, fixed_height or free_height, self._letterbox)
+
+    @property
+    def _stride_px(self) -> int:
+        text = self._graph.metadata.get("stride", "")
+        return int(text) if text.isdecimal() and int(text) else _FREE_STRIDE_PX
+
+    def _preparation(self, layout: LayoutName) -> tuple[ColourOrder, Scale, Letterbox]:
+        """Return colour order, scale and letterbox: as stated, as the graph shows, or as the family trains."""
+        config, graph = self._config, self._graph
+        order, scale, letterbox = _CUSTOM[layout]
+        order = graph.colour_order or order
+        if graph.takes_grey_levels is not None:
+            scale = "raw" if graph.takes_grey_levels else "unit"
+        if self._image_input.dtype is np.uint8:
+            scale = "raw"
+        if config.input_scale != "auto":
+            scale = config.input_scale
+        if scale is None:
+            raise DetectorError(
+                f"{graph.path}: nothing tells how layout {layout} wants its input scaled; state "
+                "detection.onnx.input_scale: unit (0..1), raw (0..255), symmetric (-1..1) or imagenet"
+            )
+        return (
+            order if config.colour_order == "auto" else config.colour_order,
+            scale,
+            letterbox if config.letterbox == "auto" else config.letterbox,
+        )
+
+    def _blob(self, picture: Image) -> NDArray[Any]:
+        """Return a picture of the input's size as the network wants it: (3, height, width)."""
+        channels = picture if self._colour_order == "bgr" else picture[..., ::-1]
+        planes: NDArray[Any] = np.ascontiguousarray(channels.transpose(2, 0, 1))
+        if self._image_input.dtype is np.uint8:
+            return planes
+        values = planes.astype(np.float32)
+        if self._scale == "symmetric":
+            values = (values - 127.5) / 127.5
+        elif self._scale == "unit":
+            values /= 255.0
+        elif self._scale == "imagenet":
+            step = 1 if self._colour_order == "rgb" else -1
+            mean, deviation = (
+                np.array(rgb[::step], np.float32)[:, None, None]
+                for rgb in (_IMAGENET_MEAN_RGB, _IMAGENET_DEVIATION_RGB)
+            )
+            values = (values / 255.0 - mean) / deviation
+        return values.astype(self._image_input.dtype, copy=False)
+
+    def _infer(self, blobs: NDArray[Any]) -> list[NDArray[Any]]:
+        """Run the graph on (B, 3, height, width); a graph for a fixed number of pictures gets its number."""
+        batch = len(blobs)
+        fixed = self._image_input.shape[0] if len(self._image_input.shape) == 4 else None
+        if fixed is not None and fixed > batch:
+            blobs = np.concatenate([blobs, np.repeat(blobs[-1:], fixed - batch, axis=0)])
+        inputs = {self._image_input.name: blobs if len(self._image_input.shape) == 4 else blobs[0]}
+        if self._size_input is not None:
+            height, width = blobs.shape[2:]
+            dtype = self._size_input.dtype or np.int64
+            inputs[self._size_input.name] = np.tile(np.array([[width, height]], dtype), (len(blobs), 1))
+        return self._runtime.run(inputs)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _View:
+    """A part of an image, and where in it."""
+
+    image: Image
+    left: int
+    top: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """What was found in a view: boxes (n, 4) in the full image, scores, classes, and which are cut by its border."""
+
+    boxes_xyxy: FloatArray
+    scores: FloatArray
+    classes: NDArray[np.int64]
+    cut: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Placement:
+    """Where a picture of some size goes in an input of ``width_px`` x ``height_px``."""
+
+    width_px: int
+    height_px: int
+    inner_width_px: int
+    inner_height_px: int
+    left_px: int
+    top_px: int
+    scale: tuple[float, float]
+
+    @classmethod
+    def of(cls, width: int, height: int, input_width: int, input_height: int, letterbox: Letterbox) -> _Placement:
+        """Fit a picture into the input, keeping its shape unless it is to be stretched."""
+        ratio = min(input_width / width, input_height / height)
+        inner = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+        if letterbox == "stretch":
+            inner = (input_width, input_height)
+        left, top = ((input_width - inner[0]) // 2, (input_height - inner[1]) // 2) if letterbox == "centre" else (0, 0)
+        return cls(input_width, input_height, *inner, left, top, (inner[0] / width, inner[1] / height))
+
+    def apply(self, image: Image) -> Image:
+        """Return the input's picture."""
+        inner = (self.inner_width_px, self.inner_height_px)
+        fitted = image if inner == image.shape[1::-1] else cv2.resize(image, inner, interpolation=cv2.INTER_LINEAR)
+        if inner == (self.width_px, self.height_px):
+            return np.asarray(fitted, np.uint8)
+        picture = np.full((self.height_px, self.width_px, 3), _PADDING, np.uint8)
+        picture[self.top_px : self.top_px + inner[1], self.left_px : self.left_px + inner[0]] = fitted
+        return picture
+
+    def undo(self, boxes_xyxy: FloatArray) -> FloatArray:
+        """Return boxes of the input in pixels of the picture."""
+        return (boxes_xyxy - np.tile((self.left_px, self.top_px), 2)) / np.tile(self.scale, 2)
+
+
+def tile_starts(length_px: int, tile_px: int, overlap: float) -> list[int]:
+    """Return where tiles begin that cover a side evenly, each overlapping the next by at least the share."""
+    if length_px <= tile_px:
+        return [0]
+    count = 1 + int(np.ceil((length_px - tile_px) / (tile_px * (1.0 - overlap))))
+    return [round(start) for start in np.linspace(0, length_px - tile_px, count).tolist()]
+
+
+def _inputs(graph: Graph) -> tuple[Tensor, Tensor | None]:
+    """Return the input for the picture, and the one for its size that some detectors of the DETR kind have."""
+    image, *others = graph.inputs
+    shape = image.shape
+    if len(shape) not in {3, 4} or shape[-3] not in {3, None} or image.dtype not in {np.float32, np.float16, np.uint8}:
+        sizes = ", ".join("?" if axis is None else str(axis) for axis in shape)
+        raise DetectorError(
+            f"{graph.path}: input {image.name} ({sizes}) is no picture; it must be (batch, 3, height, width)"
+        )
+    sizes_of = [other for other in others if other.shape[-1:] == (2,) and "size" in other.name]
+    if len(others) > len(sizes_of) or len(sizes_of) > 1:
+        unknown = next(other for other in others if other not in sizes_of[:1])
+        raise DetectorError(f"{graph.path}: what input {unknown.name} wants is not known; a picture alone must do")
+    return image, sizes_of[0] if sizes_of else None
+
+
+def _names_in(graph: Graph) -> list[str]:
+    """Return the class names in the metadata, as Ultralytics writes them: a Python dict or list."""
+    text = graph.metadata.get("names")
+    if text is None:
+        return []
+    try:
+        names = ast.literal_eval(text)
+        if isinstance(names, dict):
+            names = [names[index] for index in range(len(names))]
+        return [str(name) for name in names]
+    except (ValueError, SyntaxError, TypeError, KeyError):
+        raise DetectorError(
+            f"{graph.path}: the metadata's names are no list or dict of classes; state detection.onnx.class_names"
+        ) from None
+
+
+def _longest_in(graph: Graph) -> int | None:
+    """Return the longest side that the metadata name, as Ultralytics writes it: ``[height, width]``."""
+    try:
+        sides = ast.literal_eval(graph.metadata.get("imgsz", "0"))
+        return int(np.max(sides)) or None
+    except (ValueError, SyntaxError, TypeError):
+        return None
+
+
+def _wanted(classes: Sequence[str], names: Sequence[str], graph: Graph) -> NDArray[np.int64] | None:
+    """Return the labels of the classes to be kept; None for all."""
+    if not classes:
+        return None
+    label_of = {name.casefold(): label for label, name in reversed(list(enumerate(names)))}
+    labels = []
+    for wanted in classes:
+        if wanted.casefold() in label_of:
+            labels.append(label_of[wanted.casefold()])
+        elif wanted.isdecimal() and (not names or int(wanted) < len(names)):
+            labels.append(int(wanted))
+        elif names:
+            near = difflib.get_close_matches(wanted.casefold(), label_of, 1)
+            hint = f"did you mean {names[label_of[near[0]]]}?" if near else f"there are {_few(names)}"
+            raise ConfigurationError(f"--classes: {graph.path.name} has no class {wanted}; {hint}")
+        else:
+            raise ConfigurationError(
+                f"--classes: {graph.path.name} does not name its classes; give numbers, or detection.onnx.class_names"
+            )
+    return np.array(labels, np.int64)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
