@@ -47,6 +47,11 @@ class FormatError(TrackerError):
         super().__init__(f"{place}: {problem}")
         self.path = Path(path)
         self.line = line
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[type[FormatError], tuple[Path, int | None, str]]:
+        # The base would be made again from the finished message alone, which fails where processes exchange errors.
+        return type(self), (self.path, self.line, self.problem)
 
 
 class DetectorError(TrackerError):

@@ -385,6 +385,6 @@ def test_tracks_are_scored(track: Track, cwd: Path, tmp_path: Path, recorded: Pa
     truth = tmp_path / "gt.txt"
     truth.write_text("".join(f"{n + 1},1,{2 * n},20,14,30,1,1,1\n" for n in range(FRAMES)))
     arguments = ["eval", "--truth", truth, "--tracks", cwd / "boxes-tracks" / "tracks.txt"]
-    scores = json.loads(track(*arguments, "--json").stdout)["combined"]
+    scores = json.loads(track(*arguments, "--json", "-").stdout)["combined"]
     assert (scores["HOTA"], scores["MOTA"], scores["IDF1"], scores["IDSW"]) == (100.0, 100.0, 100.0, 0)
     assert "HOTA" in track(*arguments).stdout

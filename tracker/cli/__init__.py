@@ -9,7 +9,9 @@ from __future__ import annotations
 import typer
 
 from tracker.cli.configuration import show_config
+from tracker.cli.convert import convert
 from tracker.cli.evaluate import evaluate
+from tracker.cli.live import live
 from tracker.cli.track import track
 
 app = typer.Typer(
@@ -18,7 +20,9 @@ app = typer.Typer(
 
 app.callback(invoke_without_command=True)(track)
 app.command("eval")(evaluate)
+app.command("convert")(convert)
 app.command("config")(show_config)
+app.command("live")(live)
 
 
 def main() -> None:

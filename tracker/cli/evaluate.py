@@ -3,52 +3,202 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from tracker.cli.common import one_line_errors
+
+if TYPE_CHECKING:
+    from tracker.evaluation.scores import Evaluation
+    from tracker.evaluation.table import Intervals
+
+UNMET = 1
+
+
+class ProtocolName(StrEnum):
+    """Whose rules hold."""
+
+    OPEN = "open"
+    MOT17 = "mot17"
+    MOT20 = "mot20"
+    KITTI = "kitti"
 
 
 def evaluate(
     truth: Annotated[
-        Path, typer.Option(metavar="PATH", help="Truth: a gt.txt, or a folder of SEQ/gt/gt.txt or SEQ.txt.")
+        Path,
+        typer.Option(
+            metavar="PATH",
+            help="Truth: a file of any format of `track convert`; or a folder of SEQ/gt/gt.txt (MOTChallenge, "
+            "DanceTrack), label_02/SEQ.txt (KITTI) or SEQ.*.",
+        ),
     ],
     tracks: Annotated[
-        Path, typer.Option(metavar="PATH", help="Results: a file, or a folder of SEQ.txt or SEQ/tracks.txt.")
+        Path,
+        typer.Option(
+            metavar="PATH", help="Results: a file; or a folder of SEQ.txt, data/SEQ.txt, SEQ/tracks.txt or SEQ.*."
+        ),
     ],
     classes: Annotated[
         str | None,
         typer.Option(
-            metavar="N,N",
-            help="Classes of the truth that are to be found.",
-            show_default="1,3: pedestrian and car",
+            metavar="CLASS,...",
+            help="Classes that are to be found, by number or name.",
+            show_default="1,3 (pedestrian and car), or all where classes have names",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in full precision.")] = False,
+    renamed: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", metavar="OLD=NEW", help="Rename a class, e.g. car=vehicle; equal names merge. Repeatable."
+        ),
+    ] = None,
+    protocol: Annotated[
+        ProtocolName, typer.Option(help="Rules for what is ignored: our own, or those of a benchmark.")
+    ] = ProtocolName.OPEN,
+    iou: Annotated[
+        float, typer.Option(metavar="X", help="IoU from which MOTA and IDF1 count a hit; HOTA has its own.")
+    ] = 0.5,
+    bootstrap: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Give 95 % intervals of the combined figures from N resamples of the sequences."
+        ),
+    ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Exit with 1 unless the combined figure is at least VALUE (at most, for IDSW, Frag, FP and FN). "
+            "Repeatable.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON in full precision; - to print it.")
+    ] = None,
+    as_csv: Annotated[
+        str | None, typer.Option("--csv", metavar="FILE|-", help="Write CSV in full precision; - to print it.")
+    ] = None,
+    as_markdown: Annotated[
+        str | None, typer.Option("--markdown", metavar="FILE|-", help="Write a Markdown table; - to print it.")
+    ] = None,
 ) -> None:
     """Score tracks against ground truth: HOTA, MOTA, IDF1 and their parts.
 
     Example: track eval --truth gt.txt --tracks in-tracks/tracks.txt
     """
-    try:
-        chosen = None if classes is None else [int(label) for label in classes.split(",")]
-    except ValueError:
-        raise typer.BadParameter(f"{classes} is not a list such as 1,3", param_hint="--classes") from None
+    chosen = None if classes is None else tuple(token.strip() for token in classes.split(","))
+    if chosen is not None and not all(chosen):
+        raise typer.BadParameter(f"{classes!r} is not a list such as 1,3 or car,van", param_hint="--classes")
+    names = dict(pair(text, "--map", "car=vehicle") for text in renamed or ())
+    if [as_json, as_csv, as_markdown].count("-") > 1:
+        raise typer.BadParameter(
+            "one of them can be printed, the others need a file", param_hint="--json --csv --markdown"
+        )
     with one_line_errors():
-        from tracker.evaluation.scores import EVALUATED_CLASSES, evaluate_folders, evaluate_sequence
-        from tracker.evaluation.table import scores_dict, scores_table
+        from tracker.evaluation.preparation import Criteria, CriteriaError
+        from tracker.evaluation.scores import bootstrap as resample
+        from tracker.evaluation.scores import combine
+        from tracker.evaluation.sequences import evaluate_paths
+        from tracker.evaluation.table import by_heading, scores_csv, scores_dict, scores_markdown, scores_table
+        from tracker.formats.catalogue import write_whole
 
-        wanted = EVALUATED_CLASSES if chosen is None else chosen
-        if truth.is_dir():
-            with Console(stderr=True).status("reading") as status:
-                evaluations = evaluate_folders(truth, tracks, wanted, lambda name: status.update(escape(name)))
-        else:
-            evaluations = {truth.stem: evaluate_sequence(truth, tracks, wanted)}
-    if as_json:
-        typer.echo(json.dumps(scores_dict(evaluations), indent=2))
-    else:
-        Console().print(scores_table(evaluations))
+        demands = _demands(require or ())
+        try:
+            criteria = Criteria(chosen, names, protocol.value, iou)
+        except CriteriaError as error:
+            raise typer.BadParameter(str(error)) from None
+        with _progress() as on_sequence:
+            evaluations = evaluate_paths(
+                truth, tracks, criteria, processes=os.cpu_count() or 1, on_sequence=on_sequence
+            )
+        if bootstrap is not None and len(evaluations) < 2:
+            raise typer.BadParameter("there is one sequence; a bootstrap needs at least 2", param_hint="--bootstrap")
+        intervals = None if bootstrap is None else resample(evaluations, bootstrap)
+
+        def scores_json(evaluations: Mapping[str, Evaluation], intervals: Intervals | None) -> str:
+            return json.dumps(scores_dict(evaluations, intervals), indent=2) + "\n"
+
+        for file, encode in ((as_json, scores_json), (as_csv, scores_csv), (as_markdown, scores_markdown)):
+            if file == "-":
+                sys.stdout.write(encode(evaluations, intervals))
+            elif file is not None:
+                write_whole(file, encode(evaluations, intervals).encode())
+        if "-" not in (as_json, as_csv, as_markdown):
+            Console().print(scores_table(evaluations, intervals))
+        unmet = _unmet(by_heading(combine(evaluations)), demands)
+    for line in unmet:
+        typer.echo(line, err=True)
+    if unmet:
+        raise typer.Exit(UNMET)
+
+
+def pair(text: str, option: str, example: str) -> tuple[str, str]:
+    """Return the two sides of ``OLD=NEW``; an error names the option."""
+    left, equals, right = (part.strip() for part in text.partition("="))
+    if not (left and equals and right):
+        raise typer.BadParameter(f"{text!r} is not of the form {example}", param_hint=option)
+    return left, right
+
+
+def _demands(texts: Sequence[str]) -> list[tuple[str, float]]:
+    """Return headings and the figures that are asked of them."""
+    from tracker.evaluation.table import HEADINGS
+
+    heading_of = {heading.casefold(): heading for heading in HEADINGS.values()}
+    demands = []
+    for text in texts:
+        name, value = pair(text, "--require", "HOTA=60")
+        if name.casefold() not in heading_of:
+            raise typer.BadParameter(f"{name} is none of {', '.join(heading_of.values())}", param_hint="--require")
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if math.isnan(number):
+            raise typer.BadParameter(f"{value!r} is not a number", param_hint="--require")
+        demands.append((heading_of[name.casefold()], number))
+    return demands
+
+
+def _unmet(figures: dict[str, float], demands: list[tuple[str, float]]) -> list[str]:
+    """Return a line for each demand that the figures do not meet."""
+    from tracker.evaluation.table import COUNTED_FAULTS
+
+    lines = []
+    for name, wanted in demands:
+        got = figures[name]
+        if name in COUNTED_FAULTS and got > wanted:
+            lines.append(f"{name} is {got:g}; at most {wanted:g} is required")
+        elif name not in COUNTED_FAULTS and got < wanted:
+            lines.append(f"{name} is {got:.3f}; at least {wanted:g} is required")
+    return lines
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a progress bar on a terminal; yield the function that is told of each sequence."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    task = bar.add_task("reading", total=None)
+    with bar:
+        yield lambda name, done, total: bar.update(task, description=name, completed=done, total=total)

@@ -212,6 +212,9 @@ def lost(table: TrackTable, name: str) -> list[str]:
         for field, (words, rows) in stated.items()
         if field not in holds and (count := int(rows.sum()))
     ]
+    unscored = int(np.isnan(table.scores).sum())
+    if unscored and (name == "mot" or (name == "kitti" and unscored < len(table))):
+        phrases.append(f"missing scores ({unscored} rows, written as -1)")
     ignored = int((~table.flags).sum())
     if ignored and "flags" not in holds:
         phrases.append(f"rows to be ignored ({ignored}, left out)")
