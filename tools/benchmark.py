@@ -1,8 +1,9 @@
 """Measure the tracker: accuracy against ground truth, speed against other trackers.
 
     python tools/benchmark.py accuracy DATA_ROOT [--seeds N] [--every N] [--camera] [--json FILE]
-    python tools/benchmark.py speed [--video FILE [--detections FILE]]
-    python tools/benchmark.py profile [--objects K]
+    python tools/benchmark.py speed [--video FILE [--detections FILE]] [--only core|start|drawing|pipeline]
+    python tools/benchmark.py memory --video FILE [--detections FILE]
+    python tools/benchmark.py profile [--objects K | --video FILE [--detections FILE]]
 
 DATA_ROOT holds SET/SEQUENCE with det/det.txt, gt/gt.txt and seqinfo.ini in MOTChallenge form.
 """
@@ -21,18 +22,28 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
 
 import numpy as np
-from measuring import Job, by_set, find_sequences, mean_and_error, run_all
+from measuring import (
+    Job,
+    by_set,
+    find_sequences,
+    loop_rows,
+    loop_video,
+    mean_and_error,
+    run_all,
+    walkers,
+)
 from peers import PEERS, installed, is_installed
 from rich.console import Console
 from rich.progress import track as progress
 from rich.table import Table
 
-from tracker import Detections, Tracker, load_config
+from tracker import Detections, Frame, Tracker, load_config
 from tracker.evaluation.scores import Scores
 from tracker.tracking.online import warm_up
 
@@ -120,6 +131,13 @@ def _race(name: str, objects: int) -> float:
 
 
 def speed(arguments: argparse.Namespace) -> None:
+    parts = {"core": core, "start": start_up, "drawing": drawing, "pipeline": pipeline}
+    for name, part in parts.items():
+        if arguments.only in (None, name) and (name != "pipeline" or arguments.video):
+            part(arguments)
+
+
+def core(arguments: argparse.Namespace) -> None:
     table = Table(title="processor ms per frame, K objects at constant density")
     for heading in ("tracker", *(f"K={k}" for k in SIZES), "time(2000) / time(100)"):
         table.add_column(heading, justify="left" if heading == "tracker" else "right")
@@ -130,18 +148,48 @@ def speed(arguments: argparse.Namespace) -> None:
             ]
         table.add_row(name, *(f"{ms:.3f}" for ms in row), f"{row[-1] / row[2]:.0f}")
     OUTPUT.print(table)
+
+
+def start_up(_: argparse.Namespace) -> None:
     for what, command in {
         "import tracker": [sys.executable, "-c", "import tracker"],
         "track --help": [str(Path(sys.executable).with_name("track")), "--help"],
     }.items():
         spent = []
-        for _ in range(5):
+        for _repeat in range(5):
             start = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True)
             spent.append(time.perf_counter() - start)
         OUTPUT.print(f"{what}: {statistics.median(spent):.2f} s (median of 5, with the interpreter's own start)")
-    if arguments.video:
-        pipeline(arguments)
+
+
+def drawing(_: argparse.Namespace) -> None:
+    """Time the painter by itself: full HD, 30 tracks, trails as long as they get."""
+    from tracker.config import OverlayConfig
+    from tracker.media.overlay import OverlayPainter
+
+    film = walkers()
+    image = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), dtype=np.uint8)
+    parts = {name: name in ("boxes", "ellipses", "labels") for name in ("boxes", "ellipses", "labels", "trails")}
+    nothing = {"boxes": False, "ellipses": False, "labels": False, "trail_s": 0.0}
+    looks = {"all": OverlayConfig(), "copy of the picture": OverlayConfig(**nothing)}
+    for name, is_switch in parts.items():
+        looks[name] = OverlayConfig(**nothing | ({name: True} if is_switch else {"trail_s": 2.0}))
+    spent = {}
+    for name, config in looks.items():
+        painter, times_ms = OverlayPainter(config), []
+        for index, tracks in enumerate(film, 1):
+            frame = Frame(index, index / 25, image)
+            start = time.thread_time()
+            painter.paint(frame, tracks)
+            times_ms.append(1e3 * (time.thread_time() - start))
+        spent[name] = statistics.median(times_ms[len(times_ms) // 2 :])
+    base = spent["copy of the picture"]
+    shares = ", ".join(f"{name} {spent[name] - base:.2f}" for name in parts)
+    OUTPUT.print(
+        f"drawing {len(film[0])} tracks on 1920x1080: {spent['all']:.2f} processor ms per frame ({shares}, "
+        f"copy of the picture {base:.2f})"
+    )
 
 
 def pipeline(arguments: argparse.Namespace) -> None:
@@ -149,34 +197,82 @@ def pipeline(arguments: argparse.Namespace) -> None:
     from tracker.app.inputs import Job as Run
     from tracker.app.pipeline import run
 
+    detections = [arguments.detections, None] if arguments.detections else [None]
+    for given in detections:
+        summaries = []
+        for _ in range(arguments.repeats):
+            with tempfile.TemporaryDirectory() as folder:
+                job = Run(config=load_config(), video=arguments.video, detections=given)
+                summaries.append(run(job, Path(folder) / "tracks"))
+        summary = min(summaries, key=lambda s: s.wall_s)
+        slowest_s = max(stage.processor_s for stage in summary.stages.values())
+        bound_s = max(slowest_s, summary.processor_s / 2)
+        source = "recorded detections" if given else "background detector"
+        table = Table(title=f"{arguments.video.name}, {source}: {summary.frames} frames in {summary.wall_s:.2f} s")
+        for heading in ("stage", "busy s", "processor s"):
+            table.add_column(heading, justify="left" if heading == "stage" else "right")
+        for name, stage in summary.stages.items():
+            table.add_row(name, f"{stage.busy_s:.2f}", f"{stage.processor_s:.2f}")
+        OUTPUT.print(table)
+        OUTPUT.print(
+            f"fastest of {len(summaries)} runs {summary.wall_s:.2f} s; half of its processor time "
+            f"{summary.processor_s / 2:.2f} s, slowest stage {slowest_s:.2f} s: "
+            f"{summary.wall_s / bound_s:.2f} times the larger (load of the machine {os.getloadavg()[0]:.1f})"
+        )
+
+
+def memory(arguments: argparse.Namespace) -> None:
+    """Compare the peak memory of a minute with that of ten: the same ten seconds over and over."""
+    track_command = str(Path(sys.executable).with_name("track"))
+    peaks_mb = []
+    warm_up()
     with tempfile.TemporaryDirectory() as folder:
-        job = Run(config=load_config(), video=arguments.video, detections=arguments.detections)
-        summary = run(job, Path(folder) / "tracks")
-    slowest = max(summary.stages.values(), key=lambda stage: stage.processor_s)
-    bound = max(slowest.processor_s, summary.processor_s / 2)
-    table = Table(title=f"{arguments.video.name}: {summary.frames} frames in {summary.wall_s:.2f} s")
-    for heading in ("stage", "busy s", "processor s"):
-        table.add_column(heading, justify="left" if heading == "stage" else "right")
-    for name, stage in summary.stages.items():
-        table.add_row(name, f"{stage.busy_s:.2f}", f"{stage.processor_s:.2f}")
-    OUTPUT.print(table)
-    OUTPUT.print(
-        f"whole run {summary.wall_s:.2f} s; half of its processor time {summary.processor_s / 2:.2f} s, "
-        f"slowest stage {slowest.processor_s:.2f} s: {summary.wall_s / bound:.2f} times the larger"
-    )
+        for minutes in (1, 10):
+            video, detections = Path(folder) / f"{minutes}.mp4", Path(folder) / f"{minutes}.txt"
+            frames = loop_video(arguments.video, video, times=6 * minutes)
+            command = [track_command, "--quiet", "--video", str(video), "--output", str(Path(folder) / "out")]
+            if arguments.detections:
+                loop_rows(arguments.detections, detections, frames // (6 * minutes), times=6 * minutes)
+                command += ["--detections", str(detections)]
+            process = subprocess.Popen(command)
+            _, status, usage = os.wait4(process.pid, 0)
+            if status:
+                raise SystemExit(f"{' '.join(command)}: failed")
+            peaks_mb.append(usage.ru_maxrss / 1024)
+            OUTPUT.print(f"{60 * minutes} s of video, {frames} frames: peak memory {peaks_mb[-1]:.0f} MB")
+    OUTPUT.print(f"{peaks_mb[1] / peaks_mb[0] - 1:+.1%}")
 
 
 def profile(arguments: argparse.Namespace) -> None:
+    """Name the ten hottest places: of the tracker's update, or of each thread of a whole run."""
     import cProfile
     import pstats
 
     warm_up()
+    if arguments.video:
+        profile_pipeline(arguments)
+        return
     tracker, film = Tracker(), [Detections(rows[:, :4], rows[:, 4]) for rows in crowd(arguments.objects, 300)]
     profiler = cProfile.Profile()
     profiler.enable()
     for detections in film:
         tracker.update(detections)
     profiler.disable()
+    pstats.Stats(profiler).sort_stats("tottime").print_stats(10)
+
+
+def profile_pipeline(arguments: argparse.Namespace) -> None:
+    """Run the stages in one thread, so that the profiler sees them all."""
+    import cProfile
+    import pstats
+
+    from tracker.app import pipeline as whole
+    from tracker.app.inputs import Job as Run
+
+    profiler = cProfile.Profile()
+    job = Run(config=load_config(), video=arguments.video, detections=arguments.detections, frames=400)
+    with mock.patch.object(whole, "ahead", lambda items: items), tempfile.TemporaryDirectory() as folder:
+        profiler.runcall(whole.run, job, Path(folder) / "tracks")
     pstats.Stats(profiler).sort_stats("tottime").print_stats(10)
 
 
@@ -200,10 +296,17 @@ def main() -> None:
     command.set_defaults(run=speed)
     command.add_argument("--repeats", type=int, default=3, metavar="N", help="median of N runs (default: %(default)s)")
     command.add_argument("--video", type=Path, metavar="FILE", help="time the whole pipeline on this video too")
+    command.add_argument("--detections", type=Path, metavar="FILE", help="with these detections too, not the detector")
+    command.add_argument("--only", choices=("core", "start", "drawing", "pipeline"), help="this part alone")
+    command = commands.add_parser("memory", help="peak memory of one and of ten minutes of a looped video")
+    command.set_defaults(run=memory)
+    command.add_argument("--video", type=Path, required=True, metavar="FILE", help="whose first 10 s are looped")
     command.add_argument("--detections", type=Path, metavar="FILE", help="with these detections, not the detector")
-    command = commands.add_parser("profile", help="the ten hottest places of the tracker's update")
+    command = commands.add_parser("profile", help="the ten hottest places of the tracker's update or of a whole run")
     command.set_defaults(run=profile)
     command.add_argument("--objects", type=int, default=100, metavar="K", help="default: %(default)s")
+    command.add_argument("--video", type=Path, metavar="FILE", help="a whole run on this video's first 400 frames")
+    command.add_argument("--detections", type=Path, metavar="FILE", help="with these detections, not the detector")
     arguments = parser.parse_args()
     arguments.run(arguments)
 

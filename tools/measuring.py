@@ -1,18 +1,22 @@
-"""What the benchmark and the ablation share: sequences with truth, disturbed replicates, scores per set."""
+"""What the benchmark and the ablation share: sequences with truth, disturbed replicates, scores per set, films."""
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
+import av
 import numpy as np
 from peers import PEERS
 
-from tracker import Config, Detections, Tracker
+from tracker import Config, Detections, Tracker, Tracks
 from tracker.evaluation.scores import Evaluation, combine, evaluate
 from tracker.formats.motchallenge import (
     find_sequence_info,
@@ -23,6 +27,7 @@ from tracker.formats.motchallenge import (
 )
 from tracker.formats.table import TrackTable
 from tracker.geometry import xyxy_to_ltwh
+from tracker.structures import Status
 from tracker.tracking.online import warm_up
 
 DROPPED = 0.025
@@ -191,3 +196,60 @@ def mean_and_error(values: Iterable[float]) -> tuple[float, float]:
     array = np.array(list(values), dtype=float)
     error = array.std(ddof=1) / np.sqrt(len(array)) if len(array) > 1 else float("nan")
     return float(array.mean()), float(error)
+
+
+def walkers(count: int = 30, frames: int = 110, seed: int = 0) -> list[Tracks]:
+    """Return films of pedestrians in full HD at 25 frames/s, every fifth of them coasting: what is to be drawn."""
+    rng = np.random.default_rng(seed)
+    size = np.array([1920.0, 1080.0])
+    feet, velocity = rng.uniform([100, 300], size - 50, (count, 2)), rng.normal(0, 60, (count, 2))
+    status = np.where(np.arange(count) % 5 == 4, Status.COASTING, Status.CONFIRMED)
+    one, none = np.ones(count), np.zeros(count, np.int64)
+    film = []
+    for _ in range(frames):
+        velocity = velocity + rng.normal(0, 8, (count, 2))
+        feet = feet + velocity / 25
+        velocity[(feet < [0, 250]) | (feet > size)] *= -1
+        height = 80 + 260 * feet[:, 1] / size[1]
+        x, y = (feet + rng.normal(0, 1.2, (count, 2))).T
+        covariances = np.zeros((count, 4, 4))
+        covariances[:, 0, 0] = (0.05 * height) ** 2 * np.where(status == Status.COASTING, 4, 1)
+        covariances[:, 1, 1] = (0.035 * height) ** 2
+        boxes = np.column_stack([x - 0.2 * height, y - height, x + 0.2 * height, y])
+        film.append(Tracks(np.arange(1, count + 1), boxes, one, none, none, covariances, one, one, status.copy()))
+    return film
+
+
+def loop_video(source: Path, target: Path, times: int) -> int:
+    """Write the first ten seconds of a video, small, over and over; return the number of frames."""
+    once = io.BytesIO()
+    with av.open(str(source)) as video, av.open(once, "w", format="mp4") as short:
+        rate = video.streams.video[0].average_rate or Fraction(25)
+        stream = short.add_stream("libx264", rate=rate, options={"preset": "veryfast", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 384, 288, "yuv420p"
+        for index, picture in enumerate(islice(video.decode(video=0), round(10 * rate))):
+            small = picture.reformat(384, 288, "yuv420p")
+            small.pts, small.time_base = index, 1 / rate
+            short.mux(stream.encode(small))
+        short.mux(stream.encode())
+    with av.open(str(target), "w") as long:
+        copied = None
+        for lap in range(times):
+            once.seek(0)
+            with av.open(once) as short:
+                stream = short.streams.video[0]
+                copied = copied or long.add_stream_from_template(stream)
+                shift = round(lap * stream.frames / rate / stream.time_base)
+                for packet in short.demux(stream):
+                    if packet.dts is not None:
+                        packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, copied
+                        long.mux(packet)
+    return times * stream.frames
+
+
+def loop_rows(source: Path, target: Path, frames: int, times: int) -> None:
+    """Write the detections of a file's first frames over and over."""
+    rows = [row.split(",", 1) for row in source.read_text(encoding="utf-8").splitlines() if row.strip()]
+    with target.open("w", encoding="utf-8") as file:
+        for lap in range(times):
+            file.writelines(f"{int(frame) + lap * frames},{rest}\n" for frame, rest in rows if int(frame) <= frames)

@@ -133,6 +133,13 @@ def test_coasting_is_dashed_with_whole_corners() -> None:
     assert (np.diff(edge) == -1).sum() >= 2, "several gaps"
 
 
+def test_dashes_of_a_long_side_are_few() -> None:
+    long = paint(tracks_of([(10, 20, 310, 220)], status=Status.COASTING), boxes=True)
+    edge = of_color(long, 1)[20, 10:311].astype(int)
+    assert (np.diff(edge) == -1).sum() == 3
+    assert 0.5 < edge.mean() < 0.65
+
+
 def test_coasting_can_be_left_out() -> None:
     image = paint(tracks_of([BOX], status=Status.COASTING), boxes=True, labels=True, coasting=False)
     np.testing.assert_array_equal(image, GROUND)
@@ -166,12 +173,23 @@ def test_boxes_anywhere_are_painted_without_harm(box: tuple[float, float, float,
         tracks = tracks_of([(left + k, -top, left + width + k, -top + height)], status=status)
 
 
-def test_box_partly_outside_is_clipped_where_the_picture_ends() -> None:
+@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize(
+    "box",
+    [
+        (-30, 200, 60, 280),
+        (290, -40, 350, 80),
+        (0, 0, 320, 240),
+        (1, 1, 318, 238),
+        (-1, -1, 321, 241),
+        (-2, 5, 322, 90),
+    ],
+)
+def test_box_partly_outside_is_clipped_where_the_picture_ends(box: tuple[float, ...], status: Status) -> None:
     wide = np.pad(GROUND, ((50, 50), (50, 50), (0, 0)))
-    box = np.array((-30.0, 200.0, 60.0, 280.0))
-    inside = paint(tracks_of([box]), boxes=True)
-    around = paint(tracks_of([box + 50]), wide, boxes=True)
-    np.testing.assert_array_equal(of_color(inside, 1), of_color(around, 1)[50:-50, 50:-50])
+    inside = paint(tracks_of([box], status=status), boxes=True)
+    around = paint(tracks_of([np.array(box) + 50.0], status=status), wide, boxes=True)
+    np.testing.assert_array_equal(inside, around[50:-50, 50:-50])
 
 
 @pytest.mark.parametrize("box", [(-90, 50, -10, 90), (330, 50, 400, 90), (50, -90, 90, -10), (50, 250, 90, 300)])
@@ -235,6 +253,33 @@ def test_trail_follows_the_feet_for_its_length_in_seconds(rate_hz: float) -> Non
     assert np.abs(y - 120).max() <= 4
     assert x.max() == pytest.approx(250, abs=4)
     assert x.min() == pytest.approx(150, abs=1.1 * 100 / rate_hz + 4)
+
+
+def test_trail_is_smooth_though_the_boxes_jitter() -> None:
+    def painted(jitter_px: float) -> NDArray[np.bool_]:
+        painter = OverlayPainter(ALL_OFF.model_copy(update={"trail_s": 2.0}))
+        for k in range(50):
+            x, y = 50.0 + 4.0 * k, 120.0 + jitter_px * (-1) ** k
+            image = painter.paint(Frame(k + 1, k / 25, GROUND), tracks_of([(x - 10, 80, x + 10, y)]))
+        return changed(image)[:, 70:230]
+
+    rows = np.nonzero(painted(6.0))[0]
+    assert np.ptp(rows) <= np.ptp(np.nonzero(painted(0.0))[0]) + 4, "a third of the jitter at most"
+
+
+def test_trail_looks_transparent() -> None:
+    ends = []
+    for level in (30, 220):
+        ground = np.full_like(GROUND, level)
+        painter = OverlayPainter(ALL_OFF.model_copy(update={"trail_s": 2.0}))
+        for k in range(50):
+            x = 50.0 + 4.0 * k
+            image = painter.paint(Frame(k + 1, k / 25, ground), tracks_of([(x - 10, 80, x + 10, 120)]))
+        ends.append((image[120, 60].astype(float), image[120, 240].astype(float)))
+    (old_on_dark, new_on_dark), (old_on_light, new_on_light) = ends
+    np.testing.assert_array_equal(new_on_dark, new_on_light)
+    np.testing.assert_array_equal(new_on_dark, track_color(1))
+    np.testing.assert_allclose(old_on_light - old_on_dark, 0.75 * (220 - 30), atol=2)
 
 
 def test_trail_fades() -> None:

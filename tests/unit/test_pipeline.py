@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Generator, Iterator
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ from tracker.config import load_config
 from tracker.errors import ConfigurationError, DetectorError, FormatError, OutputError, VideoError
 from tracker.media.overlay import OverlayPainter
 from tracker.media.sinks import OverlayVideo, TrackFile
+from tracker.structures import Image
 
 WIDTH_PX, HEIGHT_PX = 64, 48
 
@@ -374,6 +376,38 @@ def test_a_run_draws_and_writes_the_reports_that_waited(
     assert [row.split(",")[:3] for row in rows] == [[str(n), "1", f"{n}.00"] for n in range(1, 13)]
     assert (summary.frames, summary.boxes) == (12, 12)
     assert [state.done for state in seen if state.activity == "tracking"] == list(range(1, 13))
+
+
+@pytest.mark.parametrize("lag_frames", [0, 30])
+def test_a_run_holds_few_pictures_however_long_it_is(
+    lag_frames: int, tmp_path: Path, play: Callable[..., FakeVideo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: set[int] = set()
+    most = 0
+
+    def watched(image: Image) -> Image:
+        nonlocal most
+        mark = id(image)
+        alive.add(mark)
+        weakref.finalize(image, alive.discard, mark)
+        most = max(most, len(alive))
+        return image
+
+    make, paint = FakeVideo._make, OverlayPainter.paint
+
+    def frames(video: FakeVideo, start: int, count: int) -> Generator[Frame, None, None]:
+        for frame in make(video, start, count):
+            assert frame.image is not None
+            watched(frame.image)
+            yield frame
+
+    monkeypatch.setattr(FakeVideo, "_make", frames)
+    monkeypatch.setattr(OverlayPainter, "paint", lambda *given: watched(paint(*given)))
+    config = load_config(overrides=[f"tracking.lag_frames={lag_frames}"])
+    summary, _ = run_fake(tmp_path, play, count=250, config=config)
+    assert summary.frames == 250
+    # Four hand-overs hold three items each, six stages one; behind the painter there are two pictures to an item.
+    assert most <= 2 * (4 * 3 + 6) + lag_frames
 
 
 def test_a_run_stopped_before_its_first_frame_leaves_nothing(tmp_path: Path, play: Callable[..., FakeVideo]) -> None:

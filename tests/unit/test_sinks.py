@@ -123,6 +123,17 @@ def test_image_of_another_size_is_refused(tmp_path: Path) -> None:
         video.write(grey(0), 0.0)
 
 
+def test_image_may_be_a_view_and_may_change_once_written(tmp_path: Path) -> None:
+    board = np.zeros((48, 128, 3), np.uint8)
+    with OverlayVideo(tmp_path / "o.mp4", 64, 48, 25.0, 18) as video:
+        for k in range(5):
+            board[:] = 40 * k
+            video.write(board[:, ::2], k / 25)
+    with open_video(tmp_path / "o.mp4") as source:
+        levels = [f.image.mean() for f in source if f.image is not None]
+    assert levels == pytest.approx([0, 40, 80, 120, 160], abs=2)
+
+
 def test_image_written_is_not_changed(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (31, 45, 3), dtype=np.uint8)
     before = image.copy()

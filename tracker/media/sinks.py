@@ -207,7 +207,7 @@ class OverlayVideo(PendingFile):
         self._ticks = max(round((time_s - self._start_s) * _TICKS_PER_S), self._ticks + 1)
         if width_px % 2 or height_px % 2:
             image = np.pad(image, ((0, height_px % 2), (0, width_px % 2), (0, 0)), mode="edge")
-        picture = VideoFrame.from_ndarray(image, "bgr24").reformat(
+        picture = VideoFrame.from_numpy_buffer(np.ascontiguousarray(image), "bgr24").reformat(
             format="yuv420p",
             dst_colorspace=_BT709,
             dst_color_range=_LIMITED_RANGE,
