@@ -227,6 +227,11 @@ class Hub:
         return self._closed
 
     @property
+    def version(self) -> int:
+        """Rises with every change."""
+        return self._version
+
+    @property
     def newest(self) -> LiveFrame | None:
         """The frame published last."""
         return self._frame
