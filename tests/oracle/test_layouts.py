@@ -193,21 +193,20 @@ def test_sides_that_no_stride_divides_have_a_cell_more() -> None:
     assert recognise(["o"], outputs, (65, 64)).name == "yolov8"
 
 
-def test_feature_maps_masks_and_key_points_that_come_besides_are_left_alone() -> None:
-    segments = {"output0": np.full((1, 4 + 3 + 32, CELLS), 20.0, np.float32), "output1": np.zeros((1, 32, 16, 16))}
-    assert told(segments, class_count=3) == Layout("yolov8", 3, rows_last=True)
+def test_feature_maps_that_come_besides_are_left_alone() -> None:
     heads = {**yolov5(), "head": np.zeros((1, 3, 8, 8, 8), np.float32)}
-    assert told(heads) == Layout("yolov5", 3)
-    pose = {"output0": np.full((1, 4 + 1 + 51, CELLS), 20.0, np.float32)}
-    assert told(pose, class_count=1).class_count == 1
+    assert told(heads, class_count=3) == Layout("yolov5", 3)
 
 
-def test_key_points_do_not_become_classes() -> None:
-    out = np.zeros((1, 4 + 1 + 6, CELLS), np.float32)
-    out[0, :4] = 20.0
-    out[0, 4, 5], out[0, 5:, 5] = 0.8, 33.0
-    layout = told({"o": out}, class_count=1)
-    _, scores, classes = decode(layout, [out], 0, SIZE, 0.1)
+def test_masks_and_key_points_do_not_become_classes() -> None:
+    segments = {"output0": np.full((1, 4 + 3 + 32, CELLS), 20.0, np.float32), "output1": np.zeros((1, 32, 16, 16))}
+    assert told(segments, class_count=3, extras=True) == Layout("yolov8", 3, rows_last=True)
+    assert "for 3 classes follow none" in refusal(segments, class_count=3)
+    pose = np.zeros((1, 4 + 1 + 6, CELLS), np.float32)
+    pose[0, :4] = 20.0
+    pose[0, 4, 5], pose[0, 5:, 5] = 0.8, 33.0
+    layout = told({"o": pose}, class_count=1, extras=True)
+    _, scores, classes = decode(layout, [pose], 0, SIZE, 0.1)
     assert (scores.tolist(), classes.tolist()) == ([pytest.approx(0.8)], [0])
 
 
@@ -224,7 +223,7 @@ def test_rows_that_may_be_of_two_layouts_are_refused_until_the_classes_are_named
     assert "state detection.onnx.layout" in problem
     assert told({"out": rows}, class_count=5).name == "yolov8"
     assert told({"out": yolox()["output"]}, class_count=3).name == "yolox"
-    assert told({"out": yolox()["output"]}, stated="yolov8").name == "yolov8"
+    assert told({"out": rows}, stated="yolov8").name == "yolov8"
 
 
 def test_without_names_80_classes_are_likelier_than_79_or_81() -> None:

@@ -19,8 +19,9 @@ Everything here is in pixels of the network's input, whose size is (width, heigh
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -87,6 +88,7 @@ def recognise(
     size_px: tuple[int, int],
     *,
     class_count: int | None = None,
+    extras: bool = False,
     stated: LayoutName | None = None,
     relative: bool | None = None,
 ) -> Layout:
@@ -103,6 +105,8 @@ def recognise(
         Width and height of the input that gave them.
     class_count
         Number of classes, where the file or the user names them.
+    extras
+        Whether coefficients of masks or key points follow the class scores.
     stated
         The layout, where the user states it; it must fit.
     relative
@@ -113,13 +117,14 @@ def recognise(
     DetectorError
         When no layout fits, or more than one; says what can be stated.
     """
-    found = _single(outputs, size_px, class_count) + _separate(names, outputs, class_count)
+    classes_in = partial(_classes, named=class_count, extras=extras)
+    found = _single(outputs, size_px, class_count, classes_in) + _separate(names, outputs, class_count)
     grid: LayoutName = "yolox"  # raw or decoded is no matter of shapes
     shapes = ", ".join(f"{name} {tuple(array.shape)}" for name, array in zip(names, outputs, strict=True))
     classes = "" if class_count is None else f" for {class_count} classes"
     if stated is not None:
         shape_of = grid if stated == "yolox_raw" else stated
-        found = [layout for layout in found if layout.name == shape_of] or _stated(stated, outputs, class_count)
+        found = [layout for layout in found if layout.name == shape_of] or _stated(stated, outputs, classes_in)
         found = [replace(layout, name=stated) for layout in found]
         if not found:
             raise DetectorError(f"outputs {shapes} are not of the stated layout {stated}{classes}")
@@ -183,7 +188,9 @@ def _cells(size_px: tuple[int, int], strides_px: Sequence[int]) -> int:
     return sum(-(-size_px[0] // stride) * -(-size_px[1] // stride) for stride in strides_px)
 
 
-def _single(outputs: Outputs, size_px: tuple[int, int], class_count: int | None) -> list[Layout]:
+def _single(
+    outputs: Outputs, size_px: tuple[int, int], class_count: int | None, classes_in: Callable[[int], list[int]]
+) -> list[Layout]:
     """Return the layouts with everything in one output that fit the shapes."""
     # Outputs of more axes are feature maps or masks, which come besides.
     places = [k for k, array in enumerate(outputs) if array.ndim == 3]
@@ -194,12 +201,12 @@ def _single(outputs: Outputs, size_px: tuple[int, int], class_count: int | None)
     cells = {_cells(size_px, strides) for strides in _STRIDES_PX}
     anchors = {_ANCHORS_PER_CELL * count for count in cells}
     if columns in cells:
-        return [Layout("yolov8", n, rows_last=True, order=order) for n in _classes(rows - 4, class_count)]
+        return [Layout("yolov8", n, rows_last=True, order=order) for n in classes_in(rows - 4)]
     if rows in anchors:
-        return [Layout("yolov5", n, order=order) for n in _classes(columns - 5, class_count)]
+        return [Layout("yolov5", n, order=order) for n in classes_in(columns - 5)]
     if rows in cells:
-        grid = [Layout("yolox", n, order=order) for n in _classes(columns - 5, class_count)]
-        plain = [Layout("yolov8", n, order=order) for n in _classes(columns - 4, class_count)]
+        grid = [Layout("yolox", n, order=order) for n in classes_in(columns - 5)]
+        plain = [Layout("yolov8", n, order=order) for n in classes_in(columns - 4)]
         # The number of classes tells the two apart; without names, COCO's is likelier than one more or less.
         count = _COCO_CLASSES if class_count is None else class_count
         exact = grid if columns == count + 5 else plain if columns == count + 4 else []
@@ -208,14 +215,15 @@ def _single(outputs: Outputs, size_px: tuple[int, int], class_count: int | None)
     if columns == 6 and _whole(outputs[places[0]][..., 5]):
         found.append(Layout("end_to_end", None, corners=True, order=order))
     elif columns >= 5:
-        found += [Layout("rtdetr", n, order=order) for n in _classes(columns - 4, class_count)]
+        found += [Layout("rtdetr", n, order=order) for n in classes_in(columns - 4)]
     return found
 
 
-def _classes(columns: int, named: int | None) -> list[int]:
-    """Return how many classes so many columns hold; coefficients of masks or key points may follow them."""
+def _classes(columns: int, *, named: int | None, extras: bool) -> list[int]:
+    """Return the number of classes in so many columns, if it can be; extras may follow classes that are named."""
     count = columns if named is None else named
-    return [count] if 1 <= count <= columns else []
+    fits = 1 <= count <= columns if extras else 1 <= count == columns
+    return [count] if fits else []
 
 
 def _separate(names: Sequence[str], outputs: Outputs, class_count: int | None) -> list[Layout]:
@@ -242,7 +250,7 @@ def _separate(names: Sequence[str], outputs: Outputs, class_count: int | None) -
     return []
 
 
-def _stated(name: LayoutName, outputs: Outputs, class_count: int | None) -> list[Layout]:
+def _stated(name: LayoutName, outputs: Outputs, classes_in: Callable[[int], list[int]]) -> list[Layout]:
     """Return a stated layout that the number of rows does not suggest, such as one of other strides."""
     places = [k for k, array in enumerate(outputs) if array.ndim == 3]
     if len(places) != 1 or name in {"yolox", "yolox_raw", "labelled", "ssd"}:
@@ -254,7 +262,7 @@ def _stated(name: LayoutName, outputs: Outputs, class_count: int | None) -> list
     head = 5 if name == "yolov5" else 4
     rows_last = name == "yolov8" and rows < columns
     count = rows if rows_last else columns
-    return [Layout(name, n, rows_last=rows_last, order=order) for n in _classes(count - head, class_count)]
+    return [Layout(name, n, rows_last=rows_last, order=order) for n in classes_in(count - head)]
 
 
 def _kind_of_grid(layout: Layout, outputs: Outputs, size_px: tuple[int, int]) -> LayoutName:

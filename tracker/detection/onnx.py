@@ -11,43 +11,24 @@ import ast
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tracker.config import OnnxConfig
 from tracker.detection.coco import COCO_CLASSES
+from tracker.detection.feeding import Placement, blank_blob, blob, feeding_of
 from tracker.detection.graph import Graph, Tensor, open_runtime, read_graph
-from tracker.detection.layouts import SUPPRESSED, Layout, LayoutName, Outputs, decode, recognise
+from tracker.detection.layouts import SUPPRESSED, Outputs, decode, recognise
 from tracker.detection.nms import parts_of_wholes, suppress
 from tracker.errors import ConfigurationError, DetectorError
 from tracker.structures import Detections, FloatArray, Image
 
-ColourOrder: TypeAlias = Literal["rgb", "bgr"]
-Scale: TypeAlias = Literal["unit", "raw", "symmetric", "imagenet"]
-Letterbox: TypeAlias = Literal["centre", "top_left", "stretch"]
-
-_PADDING = 114  # grey level beside the picture, in all families that pad
 _FREE_SIDE_PX = 640  # longest side where neither the graph nor its metadata tells
 _FREE_STRIDE_PX = 32
 _CUT_PX = 2.0  # this near to a tile's border, a box ends there
 _UPRIGHT_TASKS = {"detect", "segment", "pose"}
-_IMAGENET_MEAN_RGB = (0.485, 0.456, 0.406)
-_IMAGENET_DEVIATION_RGB = (0.229, 0.224, 0.225)
-
-# As the families train. SSD has no custom of its own, so that its scale is to be stated.
-_CUSTOM: dict[LayoutName, tuple[ColourOrder, Scale | None, Letterbox]] = {
-    "yolov5": ("rgb", "unit", "centre"),
-    "yolov8": ("rgb", "unit", "centre"),
-    "yolox": ("bgr", "raw", "top_left"),
-    "yolox_raw": ("bgr", "raw", "top_left"),
-    "rtdetr": ("rgb", "unit", "stretch"),
-    "end_to_end": ("rgb", "unit", "centre"),
-    "labelled": ("rgb", "unit", "stretch"),
-    "ssd": ("rgb", None, "stretch"),
-}
 
 
 class OnnxDetector:
@@ -71,32 +52,34 @@ class OnnxDetector:
             raise ConfigurationError("detection.kind is onnx: --model (detection.onnx.model) must name the file")
         self._config = config
         self._graph = graph = read_graph(config.model)
-        if (task := graph.metadata.get("task", "detect")) not in _UPRIGHT_TASKS:
+        task = graph.metadata.get("task", "detect")
+        if task not in _UPRIGHT_TASKS:
             raise DetectorError(f"{graph.path}: is made to {task}; a detector of upright boxes is needed")
         self._image_input, self._size_input = _inputs(graph)
         self._runtime = open_runtime(graph, config.runtime, config.providers)
         names = list(config.class_names) or _names_in(graph)
 
         # The graph's own size, or a square where it takes any.
+        stride = graph.metadata.get("stride", "")
+        self._stride_px = int(stride) if stride.isdecimal() and int(stride) else _FREE_STRIDE_PX
         side = config.longest_side_px or _longest_in(graph) or _FREE_SIDE_PX
-        height, width = (axis or side for axis in self._image_input.shape[-2:])
-        blank = np.full((height, width, 3), _PADDING, np.uint8)
-        self._layout = Layout("yolov8", None)
-        self._colour_order, self._scale, self._letterbox = self._preparation("yolov8")
-        example = self._infer(self._blob(blank)[None])
+        self._side_px = self._whole_strides(side)
+        height, width = (axis or self._side_px for axis in self._image_input.shape[-2:])
+        example = self._infer(blank_blob(width, height, self._image_input.dtype)[None])
         try:
             self._layout = recognise(
                 [output.name for output in graph.outputs],
                 example,
                 (width, height),
                 class_count=len(names) if names else None,
+                extras=task != "detect",
                 stated=None if config.layout == "auto" else config.layout,
                 relative=None if config.box_unit == "auto" else config.box_unit == "share",
             )
             decode(self._layout, example, 0, (width, height), -np.inf)  # finds scores that are none
         except DetectorError as error:
             raise DetectorError(f"{graph.path}: {error}") from None
-        self._colour_order, self._scale, self._letterbox = self._preparation(self._layout.name)
+        self._feeding = feeding_of(self._layout.name, graph, self._image_input, config)
 
         if not names and self._layout.class_count == len(COCO_CLASSES):
             names = list(COCO_CLASSES)
@@ -120,7 +103,7 @@ class OnnxDetector:
         count = len(self._names) or self._layout.class_count
         return (
             f"{self._graph.path.name}: layout {self._layout.name}, {count or 'unknown'} classes, input {size} "
-            f"{self._colour_order} {self._scale} {self._letterbox}, by {self._runtime.name}"
+            f"{self._feeding}, by {self._runtime.name}"
         )
 
     def detect(self, image: Image) -> Detections:
@@ -145,7 +128,7 @@ class OnnxDetector:
         for size_px, members in by_size.items():
             for start in range(0, len(members), self.batch_frames):
                 batch = members[start : start + self.batch_frames]
-                outputs = self._infer(np.stack([self._blob(places[k].apply(views[k][1].image)) for k in batch]))
+                outputs = self._infer(np.stack([self._blob(views[k][1], places[k]) for k in batch]))
                 for item, k in enumerate(batch):
                     index, view = views[k]
                     found[index].append(self._found(outputs, item, size_px, places[k], view, images[index].shape))
@@ -167,7 +150,7 @@ class OnnxDetector:
         outputs: Outputs,
         item: int,
         size_px: tuple[int, int],
-        place: _Placement,
+        place: Placement,
         view: _View,
         full_size: tuple[int, ...],
     ) -> _Found:
@@ -186,9 +169,10 @@ class OnnxDetector:
             good &= np.isin(classes, self._wanted)
         boxes = boxes[good]
         view_height, view_width = view.image.shape[:2]
-        ends = np.array([view.left, view.top, view.left + view_width, view.top + view_height])
-        inner = ends != np.array([0, 0, width, height])
-        cut = ((np.abs(boxes - ends) <= _CUT_PX) & inner).any(axis=1)
+        right, bottom = view.left + view_width, view.top + view_height
+        before = (boxes[:, :2] <= np.array([view.left, view.top]) + _CUT_PX) & (np.array([view.left, view.top]) > 0)
+        beyond = (boxes[:, 2:] >= np.array([right, bottom]) - _CUT_PX) & (np.array([right, bottom]) < (width, height))
+        cut = (before | beyond).any(axis=1)
         return _Found(boxes, scores[good], classes[good], cut)
 
     def _merged(self, parts: Sequence[_Found]) -> Detections:
@@ -207,66 +191,28 @@ class OnnxDetector:
             boxes, scores, classes = boxes[rows], scores[rows], classes[rows]
         return Detections(boxes, scores, classes)
 
-    def _placement(self, shape: tuple[int, ...]) -> _Placement:
+    def _placement(self, shape: tuple[int, ...]) -> Placement:
         """Return where an image of this shape goes in the network's input."""
         height, width = shape[:2]
         fixed_height, fixed_width = self._image_input.shape[-2:]
-        side = self._config.longest_side_px or _longest_in(self._graph) or _FREE_SIDE_PX
-        if self._letterbox == "stretch":
-            return _Placement.of(width, height, fixed_width or side, fixed_height or side, self._letterbox)
+        letterbox = self._feeding.letterbox
+        if letterbox == "stretch":
+            input_size = (fixed_width or self._side_px, fixed_height or self._side_px)
+            return Placement.of(width, height, *input_size, letterbox)
         # Where the graph takes any size: no more padding than its strides ask for.
-        scale = side / max(width, height)
-        free_width, free_height = (
-            -(-round(length * scale) // self._stride_px) * self._stride_px for length in (width, height)
+        scale = self._side_px / max(width, height)
+        free = fixed_width is None or fixed_height is None
+        input_size = (
+            fixed_width or self._whole_strides(round(width * scale)),
+            fixed_height or self._whole_strides(round(height * scale)),
         )
-        return _Placement.of(width, height, fixed_width or free_width, fixed_height or free_height, self._letterbox)
+        return Placement.of(width, height, *input_size, letterbox, scale if free else np.inf)
 
-    @property
-    def _stride_px(self) -> int:
-        text = self._graph.metadata.get("stride", "")
-        return int(text) if text.isdecimal() and int(text) else _FREE_STRIDE_PX
+    def _whole_strides(self, length_px: int) -> int:
+        return max(1, -(-length_px // self._stride_px)) * self._stride_px
 
-    def _preparation(self, layout: LayoutName) -> tuple[ColourOrder, Scale, Letterbox]:
-        """Return colour order, scale and letterbox: as stated, as the graph shows, or as the family trains."""
-        config, graph = self._config, self._graph
-        order, scale, letterbox = _CUSTOM[layout]
-        order = graph.colour_order or order
-        if graph.takes_grey_levels is not None:
-            scale = "raw" if graph.takes_grey_levels else "unit"
-        if self._image_input.dtype is np.uint8:
-            scale = "raw"
-        if config.input_scale != "auto":
-            scale = config.input_scale
-        if scale is None:
-            raise DetectorError(
-                f"{graph.path}: nothing tells how layout {layout} wants its input scaled; state "
-                "detection.onnx.input_scale: unit (0..1), raw (0..255), symmetric (-1..1) or imagenet"
-            )
-        return (
-            order if config.colour_order == "auto" else config.colour_order,
-            scale,
-            letterbox if config.letterbox == "auto" else config.letterbox,
-        )
-
-    def _blob(self, picture: Image) -> NDArray[Any]:
-        """Return a picture of the input's size as the network wants it: (3, height, width)."""
-        channels = picture if self._colour_order == "bgr" else picture[..., ::-1]
-        planes: NDArray[Any] = np.ascontiguousarray(channels.transpose(2, 0, 1))
-        if self._image_input.dtype is np.uint8:
-            return planes
-        values = planes.astype(np.float32)
-        if self._scale == "symmetric":
-            values = (values - 127.5) / 127.5
-        elif self._scale == "unit":
-            values /= 255.0
-        elif self._scale == "imagenet":
-            step = 1 if self._colour_order == "rgb" else -1
-            mean, deviation = (
-                np.array(rgb[::step], np.float32)[:, None, None]
-                for rgb in (_IMAGENET_MEAN_RGB, _IMAGENET_DEVIATION_RGB)
-            )
-            values = (values / 255.0 - mean) / deviation
-        return values.astype(self._image_input.dtype, copy=False)
+    def _blob(self, view: _View, place: Placement) -> NDArray[Any]:
+        return blob(place.apply(view.image), self._feeding, self._image_input.dtype)
 
     def _infer(self, blobs: NDArray[Any]) -> list[NDArray[Any]]:
         """Run the graph on (B, 3, height, width); a graph for a fixed number of pictures gets its number."""
@@ -299,43 +245,6 @@ class _Found:
     scores: FloatArray
     classes: NDArray[np.int64]
     cut: NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class _Placement:
-    """Where a picture of some size goes in an input of ``width_px`` x ``height_px``."""
-
-    width_px: int
-    height_px: int
-    inner_width_px: int
-    inner_height_px: int
-    left_px: int
-    top_px: int
-    scale: tuple[float, float]
-
-    @classmethod
-    def of(cls, width: int, height: int, input_width: int, input_height: int, letterbox: Letterbox) -> _Placement:
-        """Fit a picture into the input, keeping its shape unless it is to be stretched."""
-        ratio = min(input_width / width, input_height / height)
-        inner = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-        if letterbox == "stretch":
-            inner = (input_width, input_height)
-        left, top = ((input_width - inner[0]) // 2, (input_height - inner[1]) // 2) if letterbox == "centre" else (0, 0)
-        return cls(input_width, input_height, *inner, left, top, (inner[0] / width, inner[1] / height))
-
-    def apply(self, image: Image) -> Image:
-        """Return the input's picture."""
-        inner = (self.inner_width_px, self.inner_height_px)
-        fitted = image if inner == image.shape[1::-1] else cv2.resize(image, inner, interpolation=cv2.INTER_LINEAR)
-        if inner == (self.width_px, self.height_px):
-            return np.asarray(fitted, np.uint8)
-        picture = np.full((self.height_px, self.width_px, 3), _PADDING, np.uint8)
-        picture[self.top_px : self.top_px + inner[1], self.left_px : self.left_px + inner[0]] = fitted
-        return picture
-
-    def undo(self, boxes_xyxy: FloatArray) -> FloatArray:
-        """Return boxes of the input in pixels of the picture."""
-        return (boxes_xyxy - np.tile((self.left_px, self.top_px), 2)) / np.tile(self.scale, 2)
 
 
 def tile_starts(length_px: int, tile_px: int, overlap: float) -> list[int]:
