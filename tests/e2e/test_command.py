@@ -314,14 +314,17 @@ def test_a_missing_system_library_is_named_with_its_package(track: Track, tmp_pa
 # ------------------------------------------------------------------------------------------ interrupt
 
 
-def test_ctrl_c_completes_the_files(cwd: Path, tmp_path: Path, images: list[np.ndarray]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interrupt_completes_the_files(
+    number: signal.Signals, cwd: Path, tmp_path: Path, images: list[np.ndarray]
+) -> None:
     folder = tmp_path / "long"
     folder.mkdir()
     image = tmp_path / "one.png"
     cv2.imwrite(str(image), images[0])
     count = 20_000
-    for number in range(1, count + 1):
-        (folder / f"{number}.png").symlink_to(image)
+    for index in range(1, count + 1):
+        (folder / f"{index}.png").symlink_to(image)
     rows = tmp_path / "rows.txt"
     rows.write_text("".join(f"{n},-1,0,20,14,30,0.9\n" for n in range(1, count + 1)))
 
@@ -331,7 +334,7 @@ def test_ctrl_c_completes_the_files(cwd: Path, tmp_path: Path, images: list[np.n
         while not any(part.stat().st_size for part in cwd.glob("long-tracks/.tracks.txt.*")):
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(timeout=0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=60)
 
     assert process.returncode == 130

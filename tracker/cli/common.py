@@ -31,7 +31,7 @@ SetOption = Annotated[
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Print an error that the user can mend as one line and exit with 2; exit with 130 after Ctrl-C."""
+    """Print an error that the user can mend as one line and exit with 2; exit with 130 when interrupted."""
     try:
         yield
     except TrackerError as error:
@@ -57,18 +57,22 @@ def exit_with(message: str, code: int) -> NoReturn:
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[threading.Event]:
-    """Let the first Ctrl-C set the event, so that a run can complete its files; the second breaks in."""
+    """Let the first Ctrl-C or SIGTERM set the event, so that a run can complete its files; the second breaks in."""
     stop = threading.Event()
 
-    def on_interrupt(*_: object) -> None:
+    def on_signal(*_: object) -> None:
         stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in before:
+            signal.signal(number, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, on_interrupt)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, on_signal)
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

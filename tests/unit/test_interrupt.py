@@ -1,0 +1,24 @@
+"""What a signal does to a run: the first lets it complete its files, the second breaks in."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tracker.cli.common import stop_on_interrupt
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("first", NUMBERS)
+@pytest.mark.parametrize("second", NUMBERS)
+def test_the_first_signal_stops_and_the_second_breaks_in(first: signal.Signals, second: signal.Signals) -> None:
+    before = [signal.getsignal(number) for number in NUMBERS]
+    with stop_on_interrupt() as stop:
+        assert not stop.is_set()
+        signal.raise_signal(first)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(second)
+    assert [signal.getsignal(number) for number in NUMBERS] == before
