@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import io
 import json
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,11 +22,21 @@ import pytest
 from rich.console import Console
 
 from tracker.errors import FormatError
+from tracker.evaluation import sequences
 from tracker.evaluation.preparation import Criteria
-from tracker.evaluation.scores import Scores, combine
+from tracker.evaluation.scores import Scores, bootstrap, combine, evaluate
 from tracker.evaluation.sequences import evaluate_paths
-from tracker.evaluation.table import scores_dict, scores_table
+from tracker.evaluation.table import (
+    COUNTED_FAULTS,
+    HEADINGS,
+    scores_csv,
+    scores_dict,
+    scores_markdown,
+    scores_table,
+)
+from tracker.formats.catalogue import write_table
 from tracker.formats.motchallenge import read_detections
+from tracker.formats.table import TrackTable
 from tracker.geometry import intersection_over_union, xyxy_to_ltwh
 
 BOX = "100,100,50,100"
@@ -220,6 +232,155 @@ def test_folders_without_sequences_are_refused(tmp_path: Path) -> None:
         evaluate_paths(tmp_path, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("truth_file", "tracks_file"),
+    [
+        ("{}/gt/gt.txt", "data/{}.txt"),
+        ("training/label_02/{}.txt", "data/{}.txt"),
+        ("label_02/{}.txt", "{}.txt"),
+        ("{}.xml", "{}.json"),
+        ("{}.csv", "{}.parquet"),
+    ],
+)
+def test_layouts_of_benchmarks_and_other_formats(tmp_path: Path, truth_file: str, tracks_file: str) -> None:
+    table = TrackTable([1, 2, 3], [1, 1, 1], [[10, 10, 20, 40]] * 3, classes=1, class_names={1: "Pedestrian"})
+    for name in ("0001", "0000"):
+        for path in (tmp_path / "truth" / truth_file.format(name), tmp_path / "tracks" / tracks_file.format(name)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_table(path, table, "kitti" if "label_02" in truth_file else None)
+    if tracks_file.startswith("data/"):
+        _write(tmp_path / "tracks" / "pedestrian_summary.txt", ["as TrackEval leaves it beside the data"])
+    evaluations = evaluate_paths(tmp_path / "truth", tmp_path / "tracks")
+    assert list(evaluations) == ["0000", "0001"]
+    assert combine(evaluations).scores == PERFECT
+
+
+def test_a_file_of_several_videos_is_scored_against_a_folder(tmp_path: Path) -> None:
+    images = [{"id": v, "video_id": v, "frame_id": 0} for v in (1, 2)]
+    boxes = [{"id": v, "image_id": v, "track_id": 5, "category_id": 1, "bbox": [0, 0, 9, 9]} for v in (1, 2)]
+    videos = [{"id": 1, "name": "b"}, {"id": 2, "name": "a"}]
+    tree = {"videos": videos, "images": images, "annotations": boxes, "categories": [{"id": 1, "name": "dog"}]}
+    (tmp_path / "truth.json").write_text(json.dumps(tree))
+    for name in ("a", "b"):
+        _write(tmp_path / "tracks" / f"{name}.txt", ["1,1,0,0,9,9,1"])
+    evaluations = evaluate_paths(tmp_path / "truth.json", tmp_path / "tracks")
+    assert list(evaluations) == ["a", "b"]
+    assert combine(evaluations).scores == PERFECT
+
+    (tmp_path / "truth").mkdir()
+    (tmp_path / "truth.json").rename(tmp_path / "truth" / "a.json")
+    (tmp_path / "tracks" / "b.txt").unlink()
+    with pytest.raises(FormatError, match=r"a.json: holds 2 sequences; in a folder each has a file of its own"):
+        evaluate_paths(tmp_path / "truth", tmp_path / "tracks")
+
+
+# --- classes ---------------------------------------------------------------------------------------------
+
+
+def _animals() -> tuple[TrackTable, TrackTable]:
+    """A dog and a cat that are found, each by a box that says what it is, and a dog found by a box called cat."""
+    boxes = [[0, 0, 9, 9], [50, 0, 9, 9], [99, 0, 9, 9]]
+    truth = TrackTable([1] * 3, [1, 2, 3], boxes, classes=[4, 7, 4], class_names={4: "Dog", 7: "Cat"})
+    tracks = TrackTable([1] * 3, [1, 2, 3], boxes, classes=[1, 2, 2], class_names={1: "dog", 2: "cat"})
+    return truth, tracks
+
+
+@pytest.mark.parametrize(
+    ("criteria", "hits", "misses", "false"),
+    [
+        (Criteria(), 3, 0, 0),
+        (Criteria(("dog",)), 1, 1, 0),
+        (Criteria(("DOG", "cat")), 3, 0, 0),
+        (Criteria(("cat",)), 1, 0, 0),  # the third box is excused: it covers a row that is not to be found
+        (Criteria(("animal",), {"dog": "animal", "CAT": "animal"}), 3, 0, 0),
+        (Criteria(("cat",), {"dog": "cat"}), 3, 0, 0),
+        (Criteria(("cow",)), 0, 0, 0),
+    ],
+)
+def test_classes_are_chosen_and_merged_by_name(criteria: Criteria, hits: int, misses: int, false: int) -> None:
+    clear = evaluate(*_animals(), criteria).clear
+    assert (clear["CLR_TP"], clear["CLR_FN"], clear["CLR_FP"]) == (hits, misses, false)
+
+
+def test_tracks_without_names_or_classes_are_compared_by_label_or_not_at_all() -> None:
+    truth, tracks = _animals()
+    by_label = TrackTable(tracks.frames, tracks.ids, tracks.boxes_ltwh, classes=[4, 7, 7])
+    assert evaluate(truth, by_label, Criteria(("dog",))).clear["CLR_TP"] == 1
+    silent = TrackTable(tracks.frames, tracks.ids, tracks.boxes_ltwh)
+    assert evaluate(truth, silent, Criteria(("dog",))).clear["CLR_TP"] == 2
+    assert evaluate(truth, silent, Criteria(("4",))).clear["CLR_TP"] == 2
+    assert evaluate(truth, silent, Criteria(("4",), {"7": "4"})).clear["CLR_TP"] == 3
+
+
+def test_the_threshold_of_a_hit_is_chosen(score: ScoreRows) -> None:
+    truth, tracks = _truth(range(1, 5), "0,0,100,100"), _tracks(range(1, 5), box="0,0,100,60")
+    strict, lenient = score(truth, tracks, iou=0.61), score(truth, tracks, iou=0.59)
+    assert (strict.mota, strict.idf1) == (-100, 0)
+    assert (lenient.mota, lenient.idf1) == (100, 100)
+    assert strict.hota == lenient.hota
+
+
+# --- several at a time, and how sure --------------------------------------------------------------------
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Four sequences, of which each has its own faults."""
+    for n, name in enumerate("abcd", 1):
+        _write(tmp_path / "truth" / f"{name}.txt", _truth(range(1, 12)))
+        tracks = _tracks(range(1, 4 + n), 1) + _tracks(range(5 + n, 12), 2) + _tracks(range(1, n), 3, ELSEWHERE)
+        _write(tmp_path / "tracks" / f"{name}.txt", tracks)
+    return tmp_path / "truth", tmp_path / "tracks"
+
+
+def test_processes_change_nothing(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = evaluate_paths(*folders, processes=2)  # so little that one process is enough
+    monkeypatch.setattr(sequences, "_BYTES_PER_PROCESS", 1)
+    seen: list[tuple[str, int, int]] = []
+    together = evaluate_paths(*folders, processes=2, on_sequence=lambda *news: seen.append(news))
+    assert list(together) == list(alone) == list("abcd")
+    assert scores_dict(together) == scores_dict(alone)
+    assert sorted(name for name, _, _ in seen) == list("abcd")
+    assert [news[1:] for news in seen] == [(done, 4) for done in range(1, 5)]
+
+    _write(folders[1] / "b.txt", ["1,1,1,1,0,1,1"])
+    _write(folders[1] / "d.txt", ["1,1,1,1,1,nan,1"])
+    with pytest.raises(FormatError, match=r"b.txt:1: box is 1, 1, 0, 1; width and height must be positive$") as caught:
+        evaluate_paths(*folders, processes=2)
+    assert caught.value.line == 1
+
+
+def test_the_bootstrap_scores_bodies_of_drawn_sequences(folders: tuple[Path, Path]) -> None:
+    evaluations = evaluate_paths(*folders)
+    draws = np.random.default_rng(5).multinomial(4, np.full(4, 0.25), 60)
+    bodies = []
+    for counts in draws:
+        body = {
+            f"{name}{copy}": evaluations[name]
+            for name, count in zip(evaluations, counts, strict=True)
+            for copy in range(count)
+        }
+        bodies.append(asdict(combine(body).scores))
+    intervals = bootstrap(evaluations, 60, seed=5)
+    assert list(intervals) == list(HEADINGS)
+    for field, ends in intervals.items():
+        assert ends == pytest.approx(np.percentile([body[field] for body in bodies], [2.5, 97.5])), field
+    assert intervals["hota"][0] < combine(evaluations).scores.hota < intervals["hota"][1]
+    assert bootstrap(evaluations, 60, seed=5) == intervals
+    assert bootstrap(evaluations, 60, seed=6) != intervals
+
+
+def test_a_bootstrap_of_equal_sequences_knows_exactly_and_one_of_a_single_one_nothing(tmp_path: Path) -> None:
+    for name in "ab":
+        _write(tmp_path / "truth" / f"{name}.txt", _truth(range(1, 12)))
+        _write(tmp_path / "tracks" / f"{name}.txt", _tracks(range(1, 7)))
+    evaluations = evaluate_paths(tmp_path / "truth", tmp_path / "tracks")
+    low, high = bootstrap(evaluations, 20)["hota"]
+    assert low == high == pytest.approx(combine(evaluations).scores.hota)
+    with pytest.raises(ValueError, match="over 1 sequences is none"):
+        bootstrap({"a": evaluations["a"]}, 20)
+
+
 # --- what people and programs see ------------------------------------------------------------------------
 
 
@@ -243,6 +404,27 @@ def test_table_and_json_hold_the_same_figures(tmp_path: Path) -> None:
     rows = [*tree["sequences"].values(), tree["combined"]]
     for line, row in zip(lines[1:], rows, strict=True):
         assert [float(cell) for cell in line[1:]] == pytest.approx(list(row.values()), abs=0.005)
+
+
+def test_csv_and_markdown_hold_the_figures_of_the_table(folders: tuple[Path, Path]) -> None:
+    evaluations = evaluate_paths(*folders)
+    intervals = bootstrap(evaluations, 10)
+    tree = scores_dict(evaluations, intervals)
+    rows = list(csv.DictReader(io.StringIO(scores_csv(evaluations, intervals))))
+    assert [row.pop("sequence") for row in rows] == [*"abcd", "COMBINED", "2.5 %", "97.5 %"]
+    figures = [{heading: float(value) for heading, value in row.items()} for row in rows]
+    assert figures[:5] == [*tree["sequences"].values(), tree["combined"]]
+    for heading, ends in tree["intervals"].items():
+        assert [figures[5][heading], figures[6][heading]] == pytest.approx(
+            ends, abs=0.5 if heading in COUNTED_FAULTS else 0
+        )
+
+    lines = scores_markdown(evaluations, intervals).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == ["sequence", *tree["combined"]]
+    assert set(cells[1]) == {"---", "---:"}
+    assert [float(cell) for cell in cells[6][1:]] == pytest.approx(list(tree["combined"].values()), abs=0.005)
+    assert "a\\|b" in scores_markdown({"a|b": evaluations["a"]})
 
 
 def test_nothing_is_printed_or_warned_of_on_the_way(tmp_path: Path) -> None:

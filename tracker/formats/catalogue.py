@@ -208,13 +208,13 @@ def lost(table: TrackTable, name: str) -> list[str]:
         "truncations": ("truncation levels", table.truncations > 0),
     }
     phrases = [
-        f"{words} ({count} rows)"
+        f"{words} ({_count(count, 'row')})"
         for field, (words, rows) in stated.items()
         if field not in holds and (count := int(rows.sum()))
     ]
     unscored = int(np.isnan(table.scores).sum())
     if unscored and (name == "mot" or (name == "kitti" and unscored < len(table))):
-        phrases.append(f"missing scores ({unscored} rows, written as -1)")
+        phrases.append(f"missing scores ({_count(unscored, 'row')}, written as -1)")
     ignored = int((~table.flags).sum())
     if ignored and "flags" not in holds:
         phrases.append(f"rows to be ignored ({ignored}, left out)")
@@ -230,10 +230,10 @@ def lost(table: TrackTable, name: str) -> list[str]:
         ids, classes = table.ids[order], table.classes[order]
         mixed = np.unique(ids[1:][(np.diff(ids) == 0) & (np.diff(classes) != 0)])
         if len(mixed):
-            phrases.append(f"changes of class along a track ({len(mixed)} tracks, the first class stands)")
+            phrases.append(f"changes of class along a track ({_count(len(mixed), 'track')}, the first class stands)")
         levels = int((table.occlusions > 1).sum())
         if levels:
-            phrases.append(f"occlusion levels above 1 ({levels} rows)")
+            phrases.append(f"occlusion levels above 1 ({_count(levels, 'row')})")
     return phrases
 
 
@@ -258,3 +258,7 @@ def write_whole(path: Path | str, content: bytes) -> None:
 
 def _label_of(table: TrackTable, name: str) -> int | None:
     return next((label for label, text in table.class_names.items() if text == name), None)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

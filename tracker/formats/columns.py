@@ -168,7 +168,7 @@ def _table(
         return FormatError(path, None, f"{where}: {problem}")
 
     def numbers(name: str) -> NDArray[Any]:
-        values = np.full(len(columns["frame"]), _MISSING.get(name, np.nan))
+        values = np.full(len(columns["frame"]), _MISSING.get(name, np.nan), np.float64)
         for row, cell in enumerate(columns.get(name, ())):
             try:
                 value = number(cell)
