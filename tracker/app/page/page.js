@@ -98,7 +98,8 @@ function extendTrails(header) {
 
 /** Draw the overlay of one message into a context of which a picture's pixel covers `scale` units. */
 function drawOverlay(context, header, scale, unit) {
-  const pen = { line: Math.max(1.6, 0.6 + 1.7 * unit.size) * unit.ratio, casing: unit.ratio, unit };
+  const line = Math.max(2, Math.round((0.6 + 1.7 * unit.size) * unit.ratio));
+  const pen = { line, casing: Math.round(unit.ratio), unit };
   const rows = rowsOf(header).filter(isShown);
   const named = rows.filter((row) => row.status !== Status.TENTATIVE);
   const dim = (row) => { context.globalAlpha = selected === null || row.id === selected ? 1 : 0.22; };
@@ -127,17 +128,19 @@ function drawTrail(context, row, now, scale, pen) {
 }
 
 function drawBox(context, row, scale, pen) {
-  const [left, top, right, bottom] = row.box.map((x) => x * scale);
   const faint = row.status === Status.TENTATIVE;
+  const line = faint ? Math.max(1, Math.round(pen.line / 2)) : pen.line * (row.id === selected ? 2 : 1);
+  // On whole pixels: crisp edges.
+  const [left, top, right, bottom] = row.box.map((x) => Math.round(x * scale) + (line % 2) / 2);
   context.lineCap = "butt";
   context.setLineDash(row.status === Status.COASTING ? [3.2 * pen.line, 2.4 * pen.line] : []);
   if (!faint) {
     context.strokeStyle = CASING;
-    context.lineWidth = pen.line + 2 * pen.casing;
+    context.lineWidth = line + 2 * pen.casing;
     context.strokeRect(left, top, right - left, bottom - top);
   }
   context.strokeStyle = css(trackColor(row.id), faint ? 0.7 : 1);
-  context.lineWidth = faint ? pen.line / 2 : row.id === selected ? 1.6 * pen.line : pen.line;
+  context.lineWidth = line;
   context.strokeRect(left, top, right - left, bottom - top);
   context.setLineDash([]);
 }
