@@ -120,6 +120,13 @@ def test_a_box_that_overlaps_by_three_fifths(score: ScoreRows) -> None:
     assert (got.mota, got.idf1) == (100, 100)
 
 
+def test_hota_is_told_by_threshold() -> None:
+    truth = TrackTable([1], [1], [[0, 0, 100, 100]])
+    evaluation = evaluate(truth, TrackTable([1], [1], [[0, 0, 100, 62]]))
+    np.testing.assert_array_equal(evaluation.hota["HOTA"], evaluation.thresholds <= 0.62)
+    np.testing.assert_allclose(evaluation.thresholds, np.linspace(0.05, 0.95, 19))
+
+
 def test_a_box_that_overlaps_by_less_than_half_is_a_miss_and_a_false_positive(score: ScoreRows) -> None:
     got = score(_truth(range(1, 5), "0,0,100,100"), _tracks(range(1, 5), box="0,0,100,45"))
     assert (got.false_positives, got.false_negatives, got.mota, got.idf1) == (4, 4, -100, 0)

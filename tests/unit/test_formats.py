@@ -16,6 +16,7 @@ import pytest
 from tracker.errors import FormatError, OutputError
 from tracker.formats.catalogue import FORMATS, format_for_output, lost, read_tables, recognise, write_table, write_whole
 from tracker.formats.table import RowError, TrackTable
+from tracker.structures import Tracks
 
 CVAT = """<?xml version="1.0" encoding="utf-8"?>
 <annotations>
@@ -136,6 +137,28 @@ def test_rows_that_no_table_can_hold_are_named(changed: dict[str, Any], problem:
         TrackTable(**{**good, **changed})
     assert str(caught.value) == problem
     assert caught.value.row == 1
+
+
+def test_reports_of_frames_become_one_table() -> None:
+    report = Tracks(
+        ids=np.array([7, 9]),
+        boxes_xyxy=np.array([[1.0, 2, 4, 6], [5, 6, 6, 8]]),
+        scores=np.array([0.5, 0.25]),
+        classes=np.array([3, 1]),
+        detection_indices=np.array([1, -1]),
+        covariances=np.zeros((2, 4, 4)),
+        existence=np.ones(2),
+        responsibilities=np.ones(2),
+        status=np.ones(2, np.int64),
+    )
+    table = TrackTable.of_frames({4: report, 5: Tracks.empty(), 2: report.select([1])}, {3: "car"})
+    assert table.frames.tolist() == [4, 4, 2]
+    assert table.ids.tolist() == [7, 9, 9]
+    np.testing.assert_array_equal(table.boxes_ltwh, [[1, 2, 3, 4], [5, 6, 1, 2], [5, 6, 1, 2]])
+    assert table.scores.tolist() == [0.5, 0.25, 0.25]
+    assert table.classes.tolist() == [3, 1, 1]
+    assert table.class_text(3) == "car"
+    assert len(TrackTable.of_frames({})) == len(TrackTable.of_frames({1: Tracks.empty()})) == 0
 
 
 def test_columns_of_another_shape_or_kind_are_refused() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from tracker.formats.interop import (
     table_from_pandas,
     to_pandas,
     to_supervision,
+    tracks_from_pandas,
     tracks_from_supervision,
 )
 from tracker.formats.table import TrackTable
@@ -116,10 +117,16 @@ def test_detections_go_to_pandas_and_come_back() -> None:
         detections_from_pandas(frame.drop(columns=["left", "bottom"]))
 
 
-def test_tracks_go_to_pandas() -> None:
+def test_tracks_go_to_pandas_and_come_back_without_their_covariances() -> None:
     frame = to_pandas(_tracks())
     assert frame.loc[1, ["ids", "left", "detection_indices"]].tolist() == [9, 5, -1]
     assert "covariances" not in frame
+    _assert_equal(tracks_from_pandas(frame), replace(_tracks(), covariances=np.zeros((2, 4, 4))))
+    plain = tracks_from_pandas(frame[["ids", "left", "top", "right", "bottom"]])
+    assert plain.existence.tolist() == [1, 1]
+    _assert_equal(tracks_from_pandas(to_pandas(Tracks.empty())), Tracks.empty())
+    with pytest.raises(ValueError, match="the data frame has no column ids"):
+        tracks_from_pandas(frame.drop(columns="ids"))
 
 
 def test_tables_go_to_pandas_and_come_back() -> None:

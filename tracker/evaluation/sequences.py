@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -116,10 +118,11 @@ def evaluate_paths(
             evaluations[name] = _run(job)
             on_sequence(name, done, len(jobs))
     else:
-        with ProcessPoolExecutor(workers, get_context("spawn"), _ignore_interrupts) as pool:
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
             try:
                 heaviest_first = sorted(jobs, key=lambda name: -weights[name])
-                futures = {pool.submit(_run, jobs[name]): name for name in heaviest_first}
+                with _interrupts_blocked():  # the processes start as jobs are submitted
+                    futures = {pool.submit(_run, jobs[name]): name for name in heaviest_first}
                 for done, future in enumerate(as_completed(futures), 1):
                     on_sequence(futures[future], done, len(jobs))
                 results = {name: future for future, name in futures.items()}
@@ -187,6 +190,14 @@ def _size(source: Source) -> int:
     return 50 * len(source) if isinstance(source, TrackTable) else source.stat().st_size
 
 
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C to the process that started this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Hold back Ctrl-C; processes that are started meanwhile never get it and leave it to this one."""
+    if sys.platform == "win32":  # has no mask of signals
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -5,10 +5,12 @@ Neither library is imported before one of its functions is called, and neither i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from tracker.formats.table import NOT_STATED, TrackTable
 from tracker.structures import Detections, Status, Tracks
@@ -58,26 +60,10 @@ def tracks_from_supervision(rows: sv.Detections) -> Tracks:
     ValueError
         When the boxes have no ``tracker_id``.
     """
-    n = len(rows)
-    if rows.tracker_id is None and n:
+    if rows.tracker_id is None and len(rows):
         raise ValueError("the boxes have no tracker_id; a track needs one")
-    plain: dict[str, Any] = {
-        "detection_indices": np.full(n, -1, np.int64),
-        "covariances": np.zeros((n, 4, 4)),
-        "existence": np.ones(n),
-        "responsibilities": np.zeros(n),
-        "status": np.full(n, Status.CONFIRMED, np.int64),
-    }
-    kinds = {name: column.dtype for name, column in plain.items()}
-    extra = {name: np.array(rows.data.get(name, plain[name]), kinds[name]) for name in _EXTRA}
-    detections = detections_from_supervision(rows)
-    ids = np.zeros(0) if rows.tracker_id is None else rows.tracker_id
-    return Tracks(
-        ids=np.array(ids, np.int64),
-        boxes_xyxy=detections.boxes_xyxy,
-        scores=detections.scores,
-        classes=detections.classes,
-        **{**extra, "covariances": extra["covariances"].reshape(n, 4, 4)},
+    return _tracks(
+        detections_from_supervision(rows), np.zeros(0) if rows.tracker_id is None else rows.tracker_id, rows.data
     )
 
 
@@ -120,6 +106,21 @@ def detections_from_pandas(frame: pd.DataFrame) -> Detections:
     )
 
 
+def tracks_from_pandas(frame: pd.DataFrame) -> Tracks:
+    """Return the rows of a data frame with the columns of :func:`to_pandas` as tracks of a frame.
+
+    What they do not tell is that of a sure, confirmed object.
+
+    Raises
+    ------
+    ValueError
+        As :func:`detections_from_pandas`.
+    """
+    _demand_columns(frame, ("ids",))
+    told = {name: frame[name].to_numpy() for name in _EXTRA if name in frame}
+    return _tracks(detections_from_pandas(frame), frame["ids"].to_numpy(), told)
+
+
 def table_from_pandas(frame: pd.DataFrame) -> TrackTable:
     """Return the rows of a data frame with the columns of :func:`to_pandas` as a table.
 
@@ -140,6 +141,25 @@ def table_from_pandas(frame: pd.DataFrame) -> TrackTable:
         frame[["left", "top", "width", "height"]].to_numpy(np.float64),
         **{name: frame[name].to_numpy() for name in optional},
         class_names=names,
+    )
+
+
+def _tracks(detections: Detections, ids: ArrayLike, told: Mapping[str, Any]) -> Tracks:
+    """Return detections with identities as tracks, the other fields as told or else those of a sure object."""
+    n = len(detections)
+    sure: dict[str, NDArray[Any]] = {
+        "detection_indices": np.full(n, -1, np.int64),
+        "covariances": np.zeros((n, 4, 4)),
+        "existence": np.ones(n),
+        "responsibilities": np.zeros(n),
+        "status": np.full(n, Status.CONFIRMED, np.int64),
+    }
+    return Tracks(
+        ids=np.array(ids, np.int64),
+        boxes_xyxy=detections.boxes_xyxy,
+        scores=detections.scores,
+        classes=detections.classes,
+        **{name: np.array(told.get(name, plain), plain.dtype).reshape(plain.shape) for name, plain in sure.items()},
     )
 
 

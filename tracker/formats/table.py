@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tracker.errors import FormatError
 from tracker.formats.text import whole
-from tracker.structures import FloatArray, IntArray
+from tracker.geometry import xyxy_to_ltwh
+from tracker.structures import FloatArray, IntArray, Tracks
 
 LARGEST_PX = 1e9
 """Bound of all coordinates: areas and their ratios stay far from overflow."""
@@ -146,6 +147,19 @@ class TrackTable:
         _demand_level(self.occlusions, 3, "occlusion")
         _demand_level(self.truncations, 2, "truncation")
         demand_unique(self.frames, self.ids, self.flags)
+
+    @classmethod
+    def of_frames(cls, reports: Mapping[int, Tracks], class_names: Mapping[int, str] | None = None) -> TrackTable:
+        """Return the tracks of single frames, given by frame number, as one table in the order of the mapping."""
+        tracks = list(reports.values()) or [Tracks.empty()]
+        return cls(
+            np.repeat(np.array(list(reports), np.int64), [len(report) for report in reports.values()]),
+            np.concatenate([report.ids for report in tracks]),
+            xyxy_to_ltwh(np.concatenate([report.boxes_xyxy for report in tracks])),
+            np.concatenate([report.scores for report in tracks]),
+            np.concatenate([report.classes for report in tracks]),
+            class_names=class_names,
+        )
 
     def __len__(self) -> int:
         return len(self.frames)
