@@ -309,6 +309,16 @@ def test_classes_are_chosen_and_merged_by_name(criteria: Criteria, hits: int, mi
     assert (clear["CLR_TP"], clear["CLR_FN"], clear["CLR_FP"]) == (hits, misses, false)
 
 
+def test_a_class_that_nobody_names_is_refused(tmp_path: Path) -> None:
+    for side, table in zip(("truth", "tracks"), _animals(), strict=True):
+        write_table(tmp_path / f"{side}.csv", table)
+    paths = tmp_path / "truth.csv", tmp_path / "tracks.csv"
+    with pytest.raises(FormatError, match=r"truth.csv: has no class cow; named are Cat, Dog$"):
+        evaluate_paths(*paths, Criteria(("dog", "cow")))
+    evaluate_paths(*paths, Criteria(("dog", "cow"), {"cat": "cow"}))
+    evaluate_paths(*paths, Criteria(("7", "DOG")))
+
+
 def test_tracks_without_names_or_classes_are_compared_by_label_or_not_at_all() -> None:
     truth, tracks = _animals()
     by_label = TrackTable(tracks.frames, tracks.ids, tracks.boxes_ltwh, classes=[4, 7, 7])

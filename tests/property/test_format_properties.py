@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tracker.errors import TrackerError
-from tracker.formats.catalogue import FORMATS, read_tables, recognise, write_table
+from tracker.formats.catalogue import FORMATS, lost, read_tables, recognise, write_table
 from tracker.formats.table import TrackTable
 
 coordinates = st.floats(-1e5, 1e5)
@@ -118,6 +118,34 @@ def test_formats_return_what_they_hold(folder: Path, kind: str, table: TrackTabl
         assert _texts(again) == [first[id_] for id_ in table.ids.tolist()]
     if kind == "mot-truth":
         np.testing.assert_array_equal(again.classes, table.classes)
+
+
+@pytest.mark.parametrize("kind", sorted(FORMATS))
+@given(table=tables(), scored=st.booleans(), flagged=st.booleans())
+def test_what_is_lost_is_told(folder: Path, kind: str, table: TrackTable, scored: bool, flagged: bool) -> None:
+    """Leave in a table what its format says it holds: then nothing is told, and nothing is lost."""
+    holds = FORMATS[kind].holds - (set() if scored else {"scores"}) - (set() if flagged else {"flags"})
+    held = {name: getattr(table, name) for name in holds}
+    if kind == "mot" or scored:
+        held["scores"] = np.nan_to_num(table.scores)
+    if "class_names" not in FORMATS[kind].holds or kind == "cvat":  # of which a track has one class
+        held.pop("classes", None)
+    if kind == "cvat":
+        held["occlusions"] = np.minimum(table.occlusions, 1)
+    if kind == "kitti":  # whose rows to be ignored are of one class
+        held.pop("flags", None)
+    held = {name: values for name, values in held.items() if name in FORMATS[kind].holds}
+    plain = TrackTable(table.frames, table.ids, table.boxes_ltwh, **held)
+    assert lost(plain, kind) == []
+    plain, again = plain.sorted(), _again(folder, plain, kind).sorted()
+    np.testing.assert_array_equal(again.ids, plain.ids)
+    np.testing.assert_array_equal(again.frames, plain.frames)
+    np.testing.assert_allclose(again.boxes_ltwh, plain.boxes_ltwh, rtol=0, atol=1e-10)
+    for name in ("scores", "flags", "imputed", "visibility"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(plain, name), name)
+    for name in ("occlusions", "truncations"):  # not stated and none are told alike
+        np.testing.assert_array_equal(np.maximum(getattr(again, name), 0), np.maximum(getattr(plain, name), 0), name)
+    assert _texts(again) == _texts(plain)
 
 
 @given(table=tables(), first=st.sampled_from(sorted(FORMATS)), second=st.sampled_from(["coco", "csv", "parquet"]))

@@ -92,6 +92,7 @@ def test_figures_can_be_demanded() -> None:
         (["--bootstrap", "0"], "'--bootstrap'"),
         (["--json", "-", "--csv", "-"], "one of them can be printed"),
         (["--json", "none/scores.json"], "none/scores.json: cannot be written: No such file"),
+        (["--classes", "1,car"], "error: truth: has no class car; its classes have no names; use numbers"),
         (["--classes", "8"], "truth: no row has a flag other than 0 and one of the classes 8"),
     ],
 )

@@ -219,6 +219,16 @@ def test_kitti_labels(tmp_path: Path) -> None:
     assert read_tables(_file(tmp_path, "r.txt", with_scores))["r"].scores.tolist() == [0.0, 0.1, 0.2, 0.3]
 
 
+def test_labels_without_a_name_come_back_unless_a_name_holds_them(tmp_path: Path) -> None:
+    path = tmp_path / "k.txt"
+    for names, labels in (({}, [4, 7, -1]), ({7: "Van"}, [10, 4, -1])):
+        table = TrackTable([1] * 3, [1, 2, 3], [[0, 0, 9, 9]] * 3, classes=[4, 7, -1], class_names=names)
+        write_table(path, table, "kitti")
+        again = read_tables(path)["k"]
+        assert again.classes.tolist() == labels
+        assert [again.class_text(label) for label in labels] == ["class_4", names.get(7, "class_7"), "object"]
+
+
 def test_cvat_tracks(tmp_path: Path) -> None:
     table = read_tables(_file(tmp_path, "clip.xml", CVAT))["clip"]
     assert table.frames.tolist() == [1, 2, 2]

@@ -29,6 +29,9 @@ _TRUTH_FOLDERS = ("label_02", "training/label_02")  # KITTI
 _TRACKS_FOLDERS = ("data",)  # TrackEval, which writes its summaries beside it
 
 
+_Result: TypeAlias = tuple[Evaluation, frozenset[str]]  # and the names of the truth's classes
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
     truth_path: Path
@@ -112,10 +115,10 @@ def evaluate_paths(
     }
     weights = {name: _size(job.truth) + _size(job.tracks) for name, job in jobs.items()}
     workers = min(processes, len(jobs), 1 + sum(weights.values()) // _BYTES_PER_PROCESS)
-    evaluations: dict[str, Evaluation] = {}
+    results: dict[str, _Result] = {}
     if workers == 1:
         for done, (name, job) in enumerate(jobs.items(), 1):
-            evaluations[name] = _run(job)
+            results[name] = _run(job)
             on_sequence(name, done, len(jobs))
     else:
         with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
@@ -125,11 +128,13 @@ def evaluate_paths(
                     futures = {pool.submit(_run, jobs[name]): name for name in heaviest_first}
                 for done, future in enumerate(as_completed(futures), 1):
                     on_sequence(futures[future], done, len(jobs))
-                results = {name: future for future, name in futures.items()}
-                evaluations = {name: results[name].result() for name in jobs}
+                future_of = {name: future for future, name in futures.items()}
+                results = {name: future_of[name].result() for name in jobs}
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+    _demand_known_names(truth, criteria, frozenset().union(*(names for _, names in results.values())))
+    evaluations = {name: evaluation for name, (evaluation, _) in results.items()}
     if combine(evaluations).truth_count == 0:
         raise FormatError(truth, None, _nothing_to_find(criteria))
     return evaluations
@@ -166,11 +171,21 @@ def _pairs(
     return {name: (source, results[name]) for name, source in truths.items()}
 
 
-def _run(job: _Job) -> Evaluation:
+def _run(job: _Job) -> _Result:
+    truth, tracks = read_sequence(job.truth, True), read_sequence(job.tracks, False)
     try:
-        return evaluate(read_sequence(job.truth, True), read_sequence(job.tracks, False), job.criteria)
+        return evaluate(truth, tracks, job.criteria), frozenset(truth.class_names.values())
     except CriteriaError as error:
         raise FormatError(job.truth if isinstance(job.truth, Path) else job.truth_path, None, str(error)) from None
+
+
+def _demand_known_names(truth: Path, criteria: Criteria, names: frozenset[str]) -> None:
+    """Refuse the name of a class that no sequence knows: it would be found nowhere, unnoticed."""
+    known = {name.casefold() for name in (*names, *criteria.renamed.values())}
+    for token in criteria.classes or ():
+        if not token.isdecimal() and token.casefold() not in known:
+            named = f"named are {', '.join(sorted(names))}" if names else "its classes have no names; use numbers"
+            raise FormatError(truth, None, f"has no class {token}; {named}")
 
 
 def _nothing_to_find(criteria: Criteria) -> str:

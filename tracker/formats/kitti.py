@@ -78,7 +78,7 @@ def read_kitti(path: Path | str) -> TrackTable:
             np.column_stack([left, top, right - left, bottom - top]),
             values[:, 17] if width == _RESULT_COLUMNS else None,
             classes,
-            flags=(ids >= 0) & (classes != CLASSES[DONT_CARE]),
+            flags=(ids >= 0) & np.array([text != DONT_CARE for text in types], np.bool_),
             occlusions=occlusions.astype(np.int64),
             truncations=truncations.astype(np.int64),
             class_names=names,

@@ -228,17 +228,22 @@ def class_labels(texts: list[str], known: Mapping[str, int]) -> tuple[IntArray, 
     tuple
         (N,) labels, and their names.
     """
-    label_of, names = {UNNAMED: NOT_STATED}, {}
-    for text in dict.fromkeys(texts):
+    distinct = list(dict.fromkeys(texts))
+    label_of = {text: known[text] for text in distinct if text in known}
+    names = {label: text for text, label in label_of.items()}
+    label_of[UNNAMED] = NOT_STATED
+    for text in distinct:
         head, _, number = text.rpartition("_")
-        if text in known:
-            label_of[text] = known[text]
-            names[known[text]] = text
-        elif head == "class" and number.isascii() and number.isdecimal() and len(number) < 16:
+        if (
+            head == "class"
+            and number.isascii()
+            and number.isdecimal()
+            and len(number) < 16
+            and int(number) not in names
+        ):
             label_of[text] = int(number)
-    taken = {*known.values(), *label_of.values()}
-    fresh = max(taken) + 1 if max(taken) > 0 else 1
-    for text in dict.fromkeys(texts):
+    fresh = max(0, *known.values(), *label_of.values()) + 1
+    for text in distinct:
         if text not in label_of:
             label_of[text] = fresh
             names[fresh] = text
