@@ -148,6 +148,8 @@ def test_kitti(tmp_path: Path, name: str) -> None:
     for seed, sequence in enumerate(names):
         truth, tracks = _kitti_scene(seed)
         write_table(labels / f"{sequence}.txt", truth, "kitti")
+        with (labels / f"{sequence}.txt").open("a") as file:  # nobody's, so not to be found
+            file.write(f"3 -1 {name.title()} 0 0 -10 500 500 540 560 -1 -1 -1 -1000 -1000 -1000 -10\n")
         write_table(results / f"{sequence}.txt", tracks, "kitti")
     (tmp_path / "training" / "evaluate_tracking.seqmap.training").write_text(
         "".join(f"{sequence} empty 000000 {FRAMES:06d}\n" for sequence in names)
