@@ -80,6 +80,23 @@ def test_events_are_numbered_and_bounded() -> None:
     assert events[-1][1] == Event(300, 30.0, "300 enters", (300,))
 
 
+def test_objects_that_come_and_go_are_events() -> None:
+    hub = Hub()
+    own = Event(2, 0.2, "source lost")
+    hub.publish(frame_of(1, 7, 8, reported=tracks_of()))  # tentative
+    hub.publish(frame_of(2, 7, 8, reported=tracks_of(7, 8), events=(own,)))
+    hub.publish(frame_of(5, 7, 8, reported=tracks_of(7)))
+    hub.publish(frame_of(9, 8, reported=tracks_of()))  # coasting
+    hub.publish(frame_of(10))
+    assert [event for _, event in hub.snapshot().events] == [
+        own,
+        Event(2, 0.2, "object 7 appears", (7,)),
+        Event(2, 0.2, "object 8 appears", (8,)),
+        Event(9, 0.9, "object 7 is gone, seen for 0.3 s", (7,)),
+        Event(10, 1.0, "object 8 is gone, seen for 0.0 s", (8,)),
+    ]
+
+
 def test_a_report_changes_the_state_and_leaves_the_frame() -> None:
     hub = Hub()
     hub.publish(frame_of(1, 7))

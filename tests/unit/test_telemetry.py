@@ -32,7 +32,7 @@ def moment(*, silence_s: float = 0.0, stats: LiveStats = STATS, frames: int = 1)
     for index in range(1, frames + 1):
         event = Event(index, index / 10, f"event of frame {index}")
         image = np.zeros((48, 64, 3), np.uint8)
-        hub.publish(LiveFrame(index, index / 10, image, TRACKS, TRACKS, stats, (event,)))
+        hub.publish(LiveFrame(index, index / 10, image, TRACKS, Tracks.empty(), stats, (event,)))
     if not frames:
         hub.report(stats)
     now_s = silence_s

@@ -22,6 +22,7 @@ from tests.moments import tracks_of
 from tracker.app.hub import Event, Hub, LiveFrame, LiveStats
 from tracker.app.web import Page, parse_address, serve
 from tracker.errors import ConfigurationError
+from tracker.formats.motchallenge import format_rows
 
 ENDPOINTS = ["/", "/page.js", "/page.css", "/tracks", "/tracks.txt", "/health", "/metrics"]
 LEVELS = 11
@@ -33,7 +34,8 @@ def publish(hub: Hub, index: int, *, width: int = 64) -> None:
     image = np.full((48, width, 3), index * LEVELS, np.uint8)
     tracks = tracks_of(index)
     events = (Event(index, index / 10, f"{index} enters", (index,)),)
-    hub.publish(LiveFrame(index, index / 10, image, tracks, tracks, LiveStats("running", processed=index), events))
+    stats = LiveStats("running", processed=index)
+    hub.publish(LiveFrame(index, index / 10, image, tracks, tracks_of(), stats, events))
 
 
 @dataclass
@@ -306,11 +308,12 @@ def test_health_is_the_state_of_the_loop(hub: Hub, page: Page) -> None:
 
 
 def test_tracks_come_as_json_and_as_a_file(hub: Hub, page: Page) -> None:
-    publish(hub, 1)
-    publish(hub, 2)
-    assert [track["id"] for track in json.loads(get(page, "/tracks").body)["tracks"]] == [2]
+    tracks = tracks_of(4)
+    image = np.zeros((48, 64, 3), np.uint8)
+    hub.publish(LiveFrame(3, 0.3, image, tracks, tracks, LiveStats("running")))
+    assert [track["id"] for track in json.loads(get(page, "/tracks").body)["tracks"]] == [4]
     answer = get(page, "/tracks.txt")
-    assert answer.body == hub.tracks_text()
+    assert answer.body == hub.tracks_text() == format_rows(3, tracks)
     assert answer.headers["content-disposition"] == 'attachment; filename="tracks.txt"'
 
 

@@ -21,7 +21,6 @@ from importlib.resources import files
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
@@ -32,7 +31,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tracker.app.hub import Hub, LiveFrame
-from tracker.app.telemetry import health, metrics_text, page_header, tracks_record
+from tracker.app.telemetry import METRICS_TYPE, health, metrics_text, page_header, tracks_record
 from tracker.media.jpeg import encode_jpeg
 
 _IN_FLIGHT = 2  # one being drawn, one on its way: a viewer far away is not slowed by the time of the answer
@@ -93,7 +92,7 @@ def create_app(
 
     async def metrics(_: Request) -> Response:
         text = metrics_text(hub.snapshot(), viewers=room.viewers, pictures_sent=room.pictures_sent)
-        return Response(text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+        return Response(text, headers={"Content-Type": METRICS_TYPE})
 
     return Starlette(
         routes=[

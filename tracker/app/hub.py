@@ -171,6 +171,7 @@ class Hub:
         self._events: deque[tuple[int, Event]] = deque(maxlen=_EVENTS_KEPT)
         self._event_count = 0
         self._first_seen_s: dict[int, float] = {}
+        self._reported_s: dict[int, tuple[float, float]] = {}
         self._version = 0
         self._frame: LiveFrame | None = None
         self._stats = LiveStats()
@@ -179,12 +180,16 @@ class Hub:
         self._closed = False
 
     def publish(self, frame: LiveFrame) -> None:
-        """Make ``frame`` the newest; frames that nobody took are forgotten but for their rows and events."""
+        """Make ``frame`` the newest; frames that nobody took are forgotten but for their rows and events.
+
+        That an object is reported for the first time, and that it is gone, are events without further ado.
+        """
         rows = format_rows(frame.index, frame.reported)
         with self._lock:
             self._frame, self._stats, self._published_s = frame, frame.stats, self._clock()
             self._first_seen_s = {i: self._first_seen_s.get(i, frame.time_s) for i in frame.tracks.ids.tolist()}
             self._add_events(frame.events)
+            self._add_events(self._comings_and_goings(frame))
             if rows:
                 self._rows.append(rows)
                 self._rows_held_bytes += len(rows)
@@ -273,6 +278,20 @@ class Hub:
                 self._listeners.pop(key, None)
 
         return unsubscribe
+
+    def _comings_and_goings(self, frame: LiveFrame) -> tuple[Event, ...]:
+        events = []
+        reported, alive = frame.reported.ids.tolist(), set(frame.tracks.ids.tolist())
+        for track_id in reported:
+            if track_id not in self._reported_s:
+                events.append(Event(frame.index, frame.time_s, f"object {track_id} appears", (track_id,)))
+            first_s, _ = self._reported_s.get(track_id, (frame.time_s, 0.0))
+            self._reported_s[track_id] = first_s, frame.time_s
+        for track_id in sorted(self._reported_s.keys() - alive.union(reported)):
+            first_s, last_s = self._reported_s.pop(track_id)
+            text = f"object {track_id} is gone, seen for {last_s - first_s:.1f} s"
+            events.append(Event(frame.index, frame.time_s, text, (track_id,)))
+        return tuple(events)
 
     def _add_events(self, events: tuple[Event, ...]) -> None:
         for event in events:

@@ -13,6 +13,8 @@ from prometheus_client.registry import Collector
 from tracker.app.hub import Snapshot, State
 from tracker.structures import Status
 
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Media type of Prometheus' text format."""
 STALLED_AFTER_S = 5.0
 """A loop that says it runs but publishes nothing for so long is taken for stalled."""
 
