@@ -45,7 +45,7 @@ class Tensor:
 
 
 def ultralytics_results(boxes: Any, conf: Any, cls: Any, kind: Any = Tensor) -> SimpleNamespace:
-    """Return what of ``ultralytics.engine.results.Results`` 8.x matters: its ``boxes``, all of whose parts are float32."""
+    """Return what of Ultralytics' ``Results`` (8.x) matters: its ``boxes``, whose parts are all float32."""
     parts = SimpleNamespace(xyxy=kind(boxes), conf=kind(conf), cls=kind(cls))
     return SimpleNamespace(boxes=parts, names={0: "person", 2: "car"})
 

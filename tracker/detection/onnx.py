@@ -72,7 +72,8 @@ class OnnxDetector:
                 example,
                 (width, height),
                 class_count=len(names) if names else None,
-                extras=task != "detect",
+                # YOLOv5 writes no task; its masks come with an output of their own.
+                extras=task != "detect" or any(len(output.shape) == 4 for output in graph.outputs),
                 stated=None if config.layout == "auto" else config.layout,
                 relative=None if config.box_unit == "auto" else config.box_unit == "share",
             )
