@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -488,9 +489,17 @@ def test_viewers_that_leave_are_forgotten(hub: Hub, page: Page) -> None:
     until(lambda: metric(page, "track_viewers") == 0)
 
 
-def test_a_viewer_that_never_reads_holds_up_neither_the_others_nor_the_end() -> None:
+def test_a_viewer_that_never_reads_holds_up_neither_the_others_nor_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    create_server = socket.create_server
+
+    def with_a_small_buffer(*arguments: Any, **options: Any) -> socket.socket:
+        server = create_server(*arguments, **options)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        return server
+
+    monkeypatch.setattr(socket, "create_server", with_a_small_buffer)
     hub = Hub()
-    noise = np.random.default_rng(1).integers(0, 256, (960, 1280, 3), np.uint8)
+    noise = np.random.default_rng(1).integers(0, 256, (480, 640, 3), np.uint8)
     stuck = socket.socket()
     stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     with stuck, serve(hub, port=0) as page:
@@ -509,7 +518,9 @@ def test_a_viewer_that_never_reads_holds_up_neither_the_others_nor_the_end() -> 
                 hub.publish(LiveFrame(index, index / 10, noise + np.uint8(index), tracks, tracks, LiveStats("running")))
                 while viewer.next_frame()[0]["frame"] != index:
                     pass
+            assert metric(page, "track_viewers") == 2
     assert hub.closed
+    assert not any(thread.name == "page" for thread in threading.enumerate())
 
 
 def test_the_end_is_told_to_every_viewer(hub: Hub, page: Page) -> None:

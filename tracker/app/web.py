@@ -23,7 +23,7 @@ LOOPBACK = "127.0.0.1"
 _TOKEN = r"[A-Za-z0-9._~-]+"
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _LONGEST_COMMAND_BYTES = 4096
-_FAREWELL_S = 2
+_FAREWELL_S = 1
 _LOST_AFTER_MS = 30_000
 
 
