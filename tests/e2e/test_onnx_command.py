@@ -31,7 +31,10 @@ def test_a_model_finds_and_the_tracker_follows(track: Track, cwd: Path, clip: Pa
     assert done.returncode == 0
     assert done.stderr.startswith("detector: red: # green.onnx: layout yolox_raw, 3 classes, input 96x64 rgb unit")
     assert done.stderr.count("\n") == 1
-    assert len((cwd / "block-tracks" / "tracks.txt").read_text().splitlines()) > 20
+    rows = [row.split(",") for row in (cwd / "block-tracks" / "tracks.txt").read_text().splitlines()]
+    assert len(rows) > 20
+    assert {row[7] for row in rows} <= {"0", "1"}
+    assert {tuple(row[8:]) for row in rows} == {("-1", "-1")}
     record = yaml.safe_load((cwd / "block-tracks" / "run.yaml").read_text())
     assert record["configuration"]["detection"]["kind"] == "onnx"
     assert record["configuration"]["detection"]["onnx"]["model"] == str(model)

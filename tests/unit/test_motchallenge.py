@@ -192,6 +192,17 @@ def test_rows_are_written_as_mot_challenge_wants_them() -> None:
     assert format_rows(41, Tracks.empty()) == ""
 
 
+def test_rows_may_have_the_class_where_detections_have_it(tmp_path: Path) -> None:
+    tracks = _tracks([7, 12], [[0, 0, 10, 20], [100, 200, 150, 260]], [0.5, 1])
+    tracks = replace(tracks, classes=np.array([2, 0]))
+    rows = format_rows(41, tracks, classes=True)
+    assert rows == "41,7,0.00,0.00,10.00,20.00,0.5000,2,-1,-1\n41,12,100.00,200.00,50.00,60.00,1.0000,0,-1,-1\n"
+    path = tmp_path / "t.txt"
+    path.write_text(rows)
+    assert read_detections(path)[41].classes.tolist() == [2, 0]
+    assert read_tracks(path).ids.tolist() == [7, 12]
+
+
 def test_a_box_too_small_for_two_decimals_is_still_a_box(tmp_path: Path) -> None:
     rows = format_rows(1, _tracks([1], [[5, 5, 5.001, 5.001]], [0.5]))
     np.testing.assert_array_equal(read_tracks(_file(tmp_path, rows)).boxes_ltwh, [[5.0, 5.0, 0.01, 0.01]])

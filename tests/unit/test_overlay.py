@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tracker.config import OverlayConfig
+from tracker.media import overlay
 from tracker.media.overlay import OverlayPainter, track_color
 from tracker.structures import Frame, Image, Status, Tracks
 
@@ -51,6 +52,17 @@ def paint(tracks: Tracks, image: Image = GROUND, **drawn: object) -> Image:
 
 def changed(image: Image, ground: Image = GROUND) -> NDArray[np.bool_]:
     return (image != ground).any(axis=2)
+
+
+def written(monkeypatch: pytest.MonkeyPatch, classes: int, names: dict[int, str] | None) -> str:
+    """Return the label that an object of this class gets."""
+    texts: list[str] = []
+    put = overlay.cv2.putText
+    monkeypatch.setattr(overlay.cv2, "putText", lambda ink, text, *rest: texts.append(text) or put(ink, text, *rest))
+    painter = OverlayPainter(ALL_OFF.model_copy(update={"labels": True}), names)
+    painter.paint(Frame(1, 0.0, GROUND), tracks_of([BOX], ids=[7], classes=classes))
+    monkeypatch.undo()
+    return texts[-1]
 
 
 def of_color(image: Image, track_id: int) -> NDArray[np.bool_]:
@@ -321,3 +333,12 @@ def test_grey_ground_of_any_size_is_painted() -> None:
     for size in ((1, 1), (2, 3), (16, 16)):
         ground = np.zeros((*size, 3), np.uint8)
         assert paint(tracks_of([(0, 0, size[1], size[0])], ids=[123456]), ground).shape == (*size, 3)
+
+
+def test_labels_name_the_class_where_there_are_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {0: "person", 2: "car"}
+    assert written(monkeypatch, 0, names) == "7 person"
+    assert written(monkeypatch, 2, names) == "7 car"
+    assert written(monkeypatch, 5, names) == "7 c5"
+    assert written(monkeypatch, 2, {2: "car"}) == "7"
+    assert [written(monkeypatch, label, None) for label in (0, 2)] == ["7", "7 c2"]

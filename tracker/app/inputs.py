@@ -95,7 +95,7 @@ class Input:
     batch_frames
         How many frames at a time the detector takes to advantage.
     class_names
-        Names of the detector's classes by label, where it has them.
+        Names of the detector's classes by label, where it has them; None for a detector that tells no classes.
     """
 
     name: str
@@ -107,7 +107,7 @@ class Input:
     detect: DetectFrames
     camera_motion: Mapping[int, FloatArray]
     batch_frames: int = 1
-    class_names: Mapping[int, str] = field(default_factory=dict)
+    class_names: Mapping[int, str] | None = None
 
 
 @contextmanager
@@ -209,7 +209,7 @@ def _video_input(
         detect=_lookup(recorded or {}) if detector is None else _looking(detector),
         camera_motion=motion,
         batch_frames=1 if network is None else network.batch_frames,
-        class_names={} if network is None else network.class_names,
+        class_names=None if network is None else network.class_names,
     )
 
 

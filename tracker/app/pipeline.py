@@ -196,13 +196,14 @@ def run(
         summary = Summary(folder.path, source.frame_rate_hz)
         with folder:
             overlay_video = _overlay_video(source, folder, job.config) if overlay else None
-            track_file = folder.add(TrackFile(folder.path / TRACKS))
+            track_file = folder.add(TrackFile(folder.path / TRACKS, classes=source.class_names is not None))
             progress(Progress("compiling (once)", total=source.frame_count))
             warm_up()
             began_s, began_processor_s = time.perf_counter(), time.process_time()
             steps = _tracked(source, job.config, summary.stages, with_drawn=overlay_video is not None)
             if overlay_video is not None:
-                steps = _painted(steps, overlay_video, job.config, summary.stages)
+                painter = OverlayPainter(job.config.overlay, source.class_names)
+                steps = _painted(steps, overlay_video, painter, summary.stages)
             with closing(_written(steps, track_file, summary)) as written:
                 for step in written:
                     progress(Progress("tracking", summary.frames, source.frame_count, len(step.tracks)))
@@ -249,9 +250,8 @@ def _tracked(source: Input, config: Config, times: StageTimes, *, with_drawn: bo
     return reported()
 
 
-def _painted(steps: Steps, overlay_video: OverlayVideo, config: Config, times: StageTimes) -> Steps:
+def _painted(steps: Steps, overlay_video: OverlayVideo, painter: OverlayPainter, times: StageTimes) -> Steps:
     """Chain drawing and encoding to the tracker's steps."""
-    painter = OverlayPainter(config.overlay)
 
     def draw(step: Step) -> tuple[Step, Image]:
         return step, painter.paint(step.frame, step.drawn)

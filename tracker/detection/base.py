@@ -22,7 +22,7 @@ class NeuralDetector(Detector, Protocol):
 
     @property
     def class_names(self) -> Mapping[int, str]:
-        """Names of the classes by label; empty where they are not known."""
+        """Names of the classes to be found, by label; empty where they are not known."""
         ...
 
     @property

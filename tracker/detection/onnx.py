@@ -89,8 +89,8 @@ class OnnxDetector:
 
     @property
     def class_names(self) -> Mapping[int, str]:
-        """Names of the classes by label; empty where the model has none."""
-        return dict(enumerate(self._names))
+        """Names of the classes to be found, by label; empty where the model has none."""
+        return {label: name for label, name in enumerate(self._names) if self._wanted is None or label in self._wanted}
 
     @property
     def batch_frames(self) -> int:

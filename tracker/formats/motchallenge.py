@@ -160,17 +160,19 @@ def format_truth(table: TrackTable) -> str:
     )
 
 
-def format_rows(frame_index: int, tracks: Tracks) -> str:
+def format_rows(frame_index: int, tracks: Tracks, *, classes: bool = False) -> str:
     """Return a frame's rows ``frame,id,left,top,width,height,score,-1,-1,-1``, each with its line end.
 
-    Boxes have two decimals, scores four; sizes are at least 0.01 px, so that every row can be read again.
+    With ``classes``, the eighth column is the class, as in detections and truth. Boxes have two decimals,
+    scores four; sizes are at least 0.01 px, so that every row can be read again.
     """
     boxes = np.round(xyxy_to_ltwh(tracks.boxes_xyxy), 2) + 0.0  # adding zero turns -0.0 into 0.0
     boxes[:, 2:] = np.maximum(boxes[:, 2:], 0.01)
+    labels = tracks.classes.tolist() if classes else [-1] * len(tracks)
     return "".join(
-        f"{frame_index},{id_},{left:.2f},{top:.2f},{width:.2f},{height:.2f},{score:.4f},-1,-1,-1\n"
-        for id_, (left, top, width, height), score in zip(
-            tracks.ids.tolist(), boxes.tolist(), tracks.scores.tolist(), strict=True
+        f"{frame_index},{id_},{left:.2f},{top:.2f},{width:.2f},{height:.2f},{score:.4f},{label},-1,-1\n"
+        for id_, (left, top, width, height), score, label in zip(
+            tracks.ids.tolist(), boxes.tolist(), tracks.scores.tolist(), labels, strict=True
         )
     )
 

@@ -7,7 +7,7 @@ casing, so that they are legible on light and on dark ground.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Self, TypeAlias
@@ -71,10 +71,15 @@ class OverlayPainter:
     ----------
     config
         What is drawn.
+    class_names
+        Names of classes by label; a label is written as it is where it has none.
     """
 
-    def __init__(self, config: OverlayConfig) -> None:
+    def __init__(self, config: OverlayConfig, class_names: Mapping[int, str] | None = None) -> None:
         self._config = config
+        names = {} if class_names is None else class_names
+        # What all objects have in common need not be said of each.
+        self._class_names = names if len(names) > 1 else dict.fromkeys(names, "")
         self._trails: dict[int, list[tuple[float, float, float]]] = {}
         self._colors: dict[int, Color] = {}
         self._inks: dict[int, _Inks] = {}
@@ -181,7 +186,8 @@ class OverlayPainter:
             tracks.boxes_xyxy.tolist(),
             strict=True,
         ):
-            text = f"{track_id} c{class_}" if class_ else f"{track_id}"
+            name = self._class_names.get(class_, f"c{class_}" if class_ else "")
+            text = f"{track_id} {name}".rstrip()
             hollow = status == Status.COASTING
             key = (text, hollow)
             labels[key] = self._labels.get(key) or _Label.of_text(text, self._colors[track_id], hollow, pen)

@@ -232,6 +232,8 @@ class TrackFile(PendingFile):
     ----------
     path
         The final name.
+    classes
+        Whether to write the class of each object.
 
     Raises
     ------
@@ -239,8 +241,9 @@ class TrackFile(PendingFile):
         When the file cannot be written.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, classes: bool = False) -> None:
         super().__init__(path)
+        self._classes = classes
         with self._telling():
             self._file = self._partial.open("w", encoding="utf-8", newline="\n")
 
@@ -253,7 +256,7 @@ class TrackFile(PendingFile):
             When the file cannot be written.
         """
         with self._telling():
-            self._file.write(format_rows(frame_index, tracks))
+            self._file.write(format_rows(frame_index, tracks, classes=self._classes))
 
     def _complete(self) -> None:
         self._file.flush()
