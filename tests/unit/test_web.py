@@ -424,6 +424,30 @@ def test_a_frame_is_encoded_once_for_all_and_only_for_viewers(
     assert len(encoded) == before
 
 
+def test_who_leaves_while_a_picture_is_encoded_takes_it_from_nobody(
+    hub: Hub, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    imencode = cv2.imencode
+
+    def held(*arguments: Any) -> Any:
+        begun.set()
+        assert go_on.wait(DEADLINE_S)
+        return imencode(*arguments)
+
+    monkeypatch.setattr(cv2, "imencode", held)
+    with viewer_of(page) as leaves, viewer_of(page) as stays:
+        for viewer in (leaves, stays):
+            viewer.receive()
+            viewer.acknowledge()
+        publish(hub, 1)
+        assert begun.wait(DEADLINE_S)
+        leaves.vanish()
+        until(lambda: metric(page, "track_viewers") == 1)
+        go_on.set()
+        assert stays.next_frame()[0]["frame"] == 1
+
+
 def test_a_hidden_page_is_left_in_peace_until_it_looks_again(hub: Hub, page: Page) -> None:
     with viewer_of(page) as hidden, viewer_of(page) as quick:
         hidden.receive()
