@@ -46,7 +46,8 @@ def _read_only(values: ArrayLike, dtype: type, shape: tuple[int | None, ...], na
 class _Rows:
     """What all structs of row-aligned arrays can do."""
 
-    __slots__ = ()
+    __slots__ = ("_rows",)
+    _rows: NDArray[np.void]
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))  # type: ignore[arg-type]
@@ -138,6 +139,22 @@ class Detections(_Rows):
         return np.column_stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top])
 
 
+TRACK = np.dtype(
+    [
+        ("ids", "i8"),
+        ("boxes_xyxy", "f8", (4,)),
+        ("scores", "f8"),
+        ("classes", "i8"),
+        ("detection_indices", "i8"),
+        ("covariances", "f8", (4, 4)),
+        ("existence", "f8"),
+        ("responsibilities", "f8"),
+        ("status", "i8"),
+    ]
+)
+"""One row of :class:`Tracks`."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Tracks(_Rows):
     """Objects as reported for one frame, a row each.
@@ -184,7 +201,22 @@ class Tracks(_Rows):
             array.flags.writeable = False
 
     @classmethod
+    def of_rows(cls, rows: NDArray[np.void]) -> Tracks:
+        """Return the columns of an array of :data:`TRACK`; they are views of it, and it becomes read-only."""
+        rows.setflags(write=False)
+        tracks = object.__new__(cls)
+        object.__setattr__(tracks, "_rows", rows)
+        return tracks
+
+    def __getattr__(self, name: str) -> NDArray[Any]:
+        # A column of rows becomes a view when it is first asked for.
+        if name == "_rows" or name not in self.__slots__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        column = self._rows[name]
+        object.__setattr__(self, name, column)
+        return column
+
+    @classmethod
     def empty(cls) -> Tracks:
         """Return the report of a frame in which nobody is to be seen."""
-        row, label = np.empty(0), np.empty(0, np.int64)
-        return cls(label, np.empty((0, 4)), row, label, label, np.empty((0, 4, 4)), row, row, label)
+        return cls.of_rows(np.empty(0, TRACK))

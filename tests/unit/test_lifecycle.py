@@ -8,6 +8,8 @@ from scipy.special import expit, logit
 
 from tracker.config import Config
 from tracker.structures import Detections, Status
+from tracker.tracking.evidence import observe
+from tracker.tracking.gating import grid_of
 from tracker.tracking.lifecycle import (
     follow_chains,
     free_detections,
@@ -59,7 +61,9 @@ def test_a_newborn_is_at_rest_and_as_uncertain_as_its_measurement():
     boxes = np.array([BOX, ELSEWHERE])
     measured = measured_coordinates(boxes, 1.0)
     labels = np.array([3, -2])
-    born = newborn(measured, boxes, np.array([0.9, 0.8]), labels, np.array([1, 0]), scene, 41, p)
+    observed = observe(boxes, np.array([0.9, 0.8]), labels, p)
+    born = np.ones(2, COMPONENT)
+    newborn(observed, np.array([1, 0]), scene, 41, p, born)
     np.testing.assert_array_equal(born["id"], [41, 42])
     np.testing.assert_array_equal(born["label"], [-2, 3])
     np.testing.assert_array_equal(born["mean"], measured[[1, 0]])
@@ -163,7 +167,7 @@ def shifted(iou):
 @pytest.mark.parametrize(("iou", "free"), [(0.49, True), (0.51, False), (0.0, True), (1.0, False)])
 def test_a_claimed_detection_vetoes_births_on_it(iou, free):
     found = free_detections(
-        np.array([BOX, shifted(iou)]), np.zeros(2, np.int64), np.array([0, -1]), np.zeros(2), 0.5, False
+        grid_of(np.array([BOX, shifted(iou)])), np.zeros(2, np.int64), np.array([0, -1]), np.zeros(2), 0.5, False
     )
     assert found.tolist() == ([1] if free else [])
 
@@ -171,27 +175,27 @@ def test_a_claimed_detection_vetoes_births_on_it(iou, free):
 def test_an_overlap_of_exactly_the_limit_is_no_veto():
     a, b = np.array([0.0, 0.0, 30.0, 10.0]), np.array([10.0, 0.0, 40.0, 10.0])  # 200 of 400 px^2
     assert free_detections(
-        np.array([a, b]), np.zeros(2, np.int64), np.array([0, -1]), np.zeros(2), 0.5, False
+        grid_of(np.array([a, b])), np.zeros(2, np.int64), np.array([0, -1]), np.zeros(2), 0.5, False
     ).tolist() == [1]
 
 
 @pytest.mark.parametrize(("share", "free"), [(0.49, True), (0.5, False)])
 def test_who_is_mostly_explained_is_not_free(share, free):
     assert free_detections(
-        BOX[None], np.zeros(1, np.int64), np.array([-1]), np.array([share]), 0.5, False
+        grid_of(BOX[None]), np.zeros(1, np.int64), np.array([-1]), np.array([share]), 0.5, False
     ).tolist() == ([0] if free else [])
 
 
 def test_claimed_detections_are_not_free_and_no_detections_are_none():
     assert (
         free_detections(
-            np.array([BOX, ELSEWHERE]), np.zeros(2, np.int64), np.array([4, 0]), np.ones(2), 0.5, False
+            grid_of(np.array([BOX, ELSEWHERE])), np.zeros(2, np.int64), np.array([4, 0]), np.ones(2), 0.5, False
         ).tolist()
         == []
     )
     assert (
         free_detections(
-            np.empty((0, 4)), np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), 0.5, False
+            grid_of(np.empty((0, 4))), np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), 0.5, False
         ).tolist()
         == []
     )
@@ -280,7 +284,9 @@ def chained(frames, scores=None):
     for n, rows in enumerate(frames):
         boxes = np.reshape(rows, (-1, 4)).astype(float)
         score = np.full(len(boxes), 0.42 if scores is None else scores[n])
-        chains = follow_chains(scene, chains, boxes, score, np.arange(len(boxes)))
+        links = np.zeros(len(boxes), CHAIN)
+        follow_chains(scene, chains, boxes, score, np.arange(len(boxes)), links)
+        chains = links
     return scene[0], chains
 
 
@@ -339,14 +345,15 @@ def test_chains_do_not_depend_on_the_order_of_detections():
 )
 def test_a_claimed_detection_vetoes_births_of_its_own_class_only(other_class, class_agnostic, vetoed):
     labels = np.array([0, other_class])
-    found = free_detections(np.array([BOX, BOX]), labels, np.array([0, -1]), np.zeros(2), 0.5, class_agnostic)
+    found = free_detections(grid_of(np.array([BOX, BOX])), labels, np.array([0, -1]), np.zeros(2), 0.5, class_agnostic)
     assert found.tolist() == ([] if vetoed else [1])
 
 
 def test_only_free_detections_are_chained():
     scene = initial_state(Config()).scene
     boxes = np.array([BOX, ELSEWHERE])
-    chains = follow_chains(scene, np.zeros(0, CHAIN), boxes, np.array([0.5, 0.9]), np.array([1]))
+    chains = np.zeros(1, CHAIN)
+    follow_chains(scene, np.zeros(0, CHAIN), boxes, np.array([0.5, 0.9]), np.array([1]), chains)
     np.testing.assert_array_equal(chains["box"], [ELSEWHERE])
     assert chains["bins"][0, 0] == score_bin(0.9)
 
@@ -416,6 +423,6 @@ def test_proof_begins_after_five_hits():
 def test_the_recent_path_holds_the_newest_centres_last():
     c = np.zeros(1, COMPONENT)
     for n in range(6):
-        remember_centre(c[0], BOX + n)
+        remember_centre(c[0], BOX[None] + n, 0)
         assert c["centre_count"][0] == min(n + 1, 4)
     np.testing.assert_array_equal(c["centres"][0], np.array([[120.0, 150.0]]) + np.arange(2, 6)[:, None])

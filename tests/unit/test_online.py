@@ -213,7 +213,9 @@ def test_a_lone_object_moves_by_kalmans_gain_and_its_responsibility():
         state, _ = step(state, detections, settings, time_s=n / 25.0)
     detections = seen(BOX + np.array([20.0, 4.0, 22.0, 1.0]))
     after, info = step(state, detections, settings, time_s=4 / 25.0)
-    c = predict(state.components, state.scene, STILL, 2.0, p)[0]
+    predicted = np.zeros_like(state.components)
+    predict(state.components, state.scene, STILL, 2.0, p, predicted)
+    c = predicted[0]
     left, top, right, bottom = detections.boxes_xyxy[0]
     e = np.array([(left + right) / 2, bottom, right - left, bottom - top]) - c["mean"]
     S = c["p00"] + [measurement_variance(i, c["scale"], state.scene, p) for i in range(4)]

@@ -31,15 +31,14 @@ def by_column(column: IntArray, columns: int) -> tuple[IntArray, IntArray]:
     """Group pairs by observation: pairs of column ``j`` are ``pair[start[j]:start[j + 1]]``, rows ascending."""
     start = np.zeros(columns + 1, np.int64)
     for e in range(len(column)):
-        start[column[e] + 1] += 1
-    for j in range(columns):
-        start[j + 1] += start[j]
+        start[column[e]] += 1
+    for j in range(1, columns + 1):
+        start[j] += start[j - 1]
+    # From the last pair of each column to its first, so that no second set of counters is needed.
     pair = np.empty(len(column), np.int64)
-    filled = start[:-1].copy()
-    for e in range(len(column)):
-        j = column[e]
-        pair[filled[j]] = e
-        filled[j] += 1
+    for e in range(len(column) - 1, -1, -1):
+        start[column[e]] -= 1
+        pair[start[column[e]]] = e
     return start, pair
 
 
@@ -79,21 +78,14 @@ def association_marginals(
     """
     rows = len(row_start) - 1
     pairs = len(column)
-    psi = np.exp(log_odds)
-    nu = np.ones(pairs)
-    mu = np.empty(pairs)
-    beta = np.empty(pairs)
-    column_start, column_pair = by_column(column, columns)
-    row_seen = np.zeros(rows, np.bool_)
-    column_seen = np.zeros(columns, np.bool_)
-    row_list = np.empty(rows, np.int64)
-    column_list = np.empty(columns, np.int64)
-    longest = 1
+    beta, psi, mu, nu, before = np.empty(pairs), np.empty(pairs), np.empty(pairs), np.empty(pairs), np.empty(pairs)
+    pair_row = np.empty(pairs, np.int64)
     for k in range(rows):
-        longest = max(longest, row_start[k + 1] - row_start[k])
-    for j in range(columns):
-        longest = max(longest, column_start[j + 1] - column_start[j])
-    before = np.empty(longest)
+        for e in range(row_start[k], row_start[k + 1]):
+            psi[e], nu[e], pair_row[e] = math.exp(log_odds[e]), 1.0, k
+    column_start, column_pair = by_column(column, columns)
+    row_seen, column_seen = np.zeros(rows, np.bool_), np.zeros(columns, np.bool_)
+    row_list, column_list = np.empty(rows, np.int64), np.empty(columns, np.int64)
     log_evidence = 0.0
 
     for seed in range(rows):
@@ -120,14 +112,14 @@ def association_marginals(
                     column_list[column_count] = j
                     column_count += 1
                     for c in range(column_start[j], column_start[j + 1]):
-                        other = np.searchsorted(row_start, column_pair[c], side="right") - 1
+                        other = pair_row[column_pair[c]]
                         if not row_seen[other]:
                             row_seen[other] = True
                             row_list[row_count] = other
                             row_count += 1
 
         for _ in range(MAX_SWEEPS):
-            change = 0.0
+            settled = True
             # mu_kj = psi_kj / (1 + sum over j' != j of psi_kj' nu_kj')
             for r in range(row_count):
                 start, stop = row_start[row_list[r]], row_start[row_list[r] + 1]
@@ -150,10 +142,11 @@ def association_marginals(
                 for c in range(stop - 1, start - 1, -1):
                     e = column_pair[c]
                     message = 1.0 / (before[c - start] + after)
-                    change = max(change, abs(message - nu[e]) / message)
+                    if abs(message - nu[e]) >= CONVERGED * message:
+                        settled = False
                     nu[e] = message
                     after += mu[e]
-            if change < CONVERGED:
+            if settled:
                 break
 
         # beta_kj = psi_kj nu_kj / (1 + sum over j of psi_kj nu_kj)
@@ -209,21 +202,52 @@ def most_probable_claims(row_start: IntArray, column: IntArray, responsibilities
     (K,) index of the claimed pair, -1 where the row stays without.
     """
     rows = len(row_start) - 1
-    claim = np.full(rows, -1, np.int64)
-    owner = np.full(columns, -1, np.int64)
-    row_potential = np.zeros(rows)
-    column_potential = np.zeros(columns)
-    distance = np.full(columns, np.inf)
-    reached_by = np.empty(columns, np.int64)  # the pair through which a column was reached
-    from_row = np.empty(columns, np.int64)
-    scanned = np.zeros(columns, np.bool_)
-    touched = np.empty(columns, np.int64)
+    claim, owner = np.empty(rows, np.int64), np.empty(columns, np.int64)
+    claim[:], owner[:] = -1, -1
+    # Who comes first takes his best, which is all there is to do for most rows.
+    loser, losers = np.empty(rows, np.int64), 0
+    for k in range(rows):
+        best = -1
+        for e in range(row_start[k], row_start[k + 1]):
+            if responsibilities[e] > (NEGLIGIBLE if best < 0 else responsibilities[best]):
+                best = e
+        if best >= 0 and owner[column[best]] < 0:
+            claim[k] = best
+            owner[column[best]] = k
+        elif best >= 0:
+            loser[losers] = k
+            losers += 1
+    if losers:
+        _settle(row_start, column, responsibilities, claim, owner, loser[:losers])
+    return claim
 
-    for start_row in range(rows):
+
+@njit(cache=True, error_model="numpy")
+def _settle(
+    row_start: IntArray,
+    column: IntArray,
+    responsibilities: FloatArray,
+    claim: IntArray,
+    owner: IntArray,
+    loser: IntArray,
+) -> None:
+    """Complete an assignment in which every row has its best column but for the losers, who have none."""
+    rows, columns = len(claim), len(owner)
+    row_potential, column_potential = np.empty(rows), np.zeros(columns)
+    distance, scanned, touched = np.empty(columns), np.zeros(columns, np.bool_), np.empty(columns, np.int64)
+    reached_by, from_row = np.empty(columns, np.int64), np.empty(columns, np.int64)  # by which pair, from which row
+    distance[:] = math.inf
+    for k in range(rows):
+        row_potential[k] = UNCLAIMED_COST
+        for e in range(row_start[k], row_start[k + 1]):
+            if responsibilities[e] > NEGLIGIBLE:
+                row_potential[k] = min(row_potential[k], -math.log(responsibilities[e]))
+
+    for start_row in loser:
         count = 0
         row, length = start_row, 0.0
         end_column, end_row = -1, -1
-        unclaimed_length, unclaimed_row = np.inf, -1
+        unclaimed_length, unclaimed_row = math.inf, -1
         while True:
             for e in range(row_start[row], row_start[row + 1]):
                 j = column[e]
@@ -231,7 +255,7 @@ def most_probable_claims(row_start: IntArray, column: IntArray, responsibilities
                     continue
                 reduced = length - math.log(responsibilities[e]) - row_potential[row] - column_potential[j]
                 if reduced < distance[j]:
-                    if distance[j] == np.inf:
+                    if distance[j] == math.inf:
                         touched[count] = j
                         count += 1
                     distance[j] = reduced
@@ -275,6 +299,5 @@ def most_probable_claims(row_start: IntArray, column: IntArray, responsibilities
             end_column = -1 if row == start_row else column[previous]
 
         for t in range(count):
-            distance[touched[t]] = np.inf
+            distance[touched[t]] = math.inf
             scanned[touched[t]] = False
-    return claim

@@ -13,13 +13,14 @@ common, and who is hidden at this frame's positions.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from tracker.structures import FloatArray, IntArray
-from tracker.tracking.gating import box_area, overlapping_pairs
-from tracker.tracking.motion import innovation_variance, mean_to_box, predicted_boxes
+from tracker.tracking.gating import Grid, box_area, grid_of, overlapping_pairs, overlaps_among
+from tracker.tracking.motion import edges, measured_coordinates
 from tracker.tracking.state import RECENT_CENTRES, Record, Records
 
 LOG_2PI = math.log(2.0 * math.pi)
@@ -29,6 +30,8 @@ TEACHER = 0.7
 TEACHER_HITS = 3
 TEACHER_SCORE = 0.5
 LEAST_TEACHERS = 4
+LEAST_RATIO = 1e-100
+"""Ratios of densities are multiplied as far as floating point allows, and one logarithm is taken of them all."""
 NEGLIGIBLE_SHIFT = 1e-3
 """Probability of a moving image below which nothing is shifted, which spares a still camera the second look."""
 
@@ -38,27 +41,74 @@ def _logit(probability: float) -> float:
     return math.log(probability / (1.0 - probability))
 
 
+class Observed(NamedTuple):
+    """The detections of a frame that are heard, a row each.
+
+    Parameters
+    ----------
+    detection
+        (N,) row in the frame's :class:`tracker.structures.Detections`.
+    grid
+        Their boxes, by where they lie.
+    measured
+        (N, 4) centre x, anchored y, width, height.
+    scores, labels
+        (N,) scores and classes.
+    score_evidence
+        (N,) log-likelihood ratio of the score, object against clutter.
+    """
+
+    detection: IntArray
+    grid: Grid
+    measured: FloatArray
+    scores: FloatArray
+    labels: IntArray
+    score_evidence: FloatArray
+
+
+@njit(cache=True, error_model="numpy")
+def observe(boxes_xyxy: FloatArray, scores: FloatArray, labels: IntArray, p: Record) -> Observed:
+    """Take in the detections whose score is not below the floor."""
+    n = 0
+    detection = np.empty(len(scores), np.int64)
+    for j in range(len(scores)):
+        if scores[j] >= p.score_floor:
+            detection[n] = j
+            n += 1
+    boxes, heard_scores, heard_labels = np.empty((n, 4)), np.empty(n), np.empty(n, np.int64)
+    score_evidence = np.empty(n)
+    neutral = _logit(p.score_neutral)
+    for r in range(n):
+        j = detection[r]
+        for i in range(4):
+            boxes[r, i] = boxes_xyxy[j, i]
+        heard_scores[r], heard_labels[r] = scores[j], labels[j]
+        score_evidence[r] = p.score_weight * (_logit(min(max(scores[j], 0.01), 0.99)) - neutral)
+    measured = measured_coordinates(boxes, p.anchor)
+    return Observed(detection[:n], grid_of(boxes), measured, heard_scores, heard_labels, score_evidence)
+
+
 @njit(cache=True, error_model="numpy")
 def cover_from_last_frame(predicted: Records, boxes: FloatArray) -> FloatArray:
     """Return (K,) the largest share of each predicted box that one nearer object, seen last frame, covers.
 
     Nearer is whose bottom edge lies lower in the image.
     """
-    row_start, column, area = overlapping_pairs(boxes, boxes)
     cover = np.zeros(len(boxes))
-    for k in range(len(boxes)):
-        own = box_area(boxes[k])
-        for e in range(row_start[k], row_start[k + 1]):
-            other = column[e]
-            if predicted[other].misses == 0 and boxes[other, 3] > boxes[k, 3]:
-                cover[k] = max(cover[k], area[e] / own)
+    pair, area = overlaps_among(grid_of(boxes))
+    for e in range(len(area)):
+        further, nearer = pair[e, 0], pair[e, 1]
+        if boxes[further, 3] > boxes[nearer, 3]:
+            further, nearer = nearer, further
+        if predicted[nearer].misses == 0 and boxes[nearer, 3] > boxes[further, 3]:
+            cover[further] = max(cover[further], area[e] / box_area(boxes, further))
     return cover
 
 
 @njit(cache=True, error_model="numpy")
 def cover_refined(
     predicted: Records,
-    scene: Records,
+    S: FloatArray,
     measured: FloatArray,
     graph: tuple[IntArray, IntArray, FloatArray],
     p: Record,
@@ -74,6 +124,7 @@ def cover_refined(
     mean = np.empty(4)
     for k in range(len(predicted)):
         c = predicted[k]
+        prior, p00 = c.mean, c.p00
         total = 0.0
         for e in range(row_start[k], row_start[k + 1]):
             total += beta[e]
@@ -81,19 +132,17 @@ def cover_refined(
         for i in range(4):
             innovation = 0.0
             for e in range(row_start[k], row_start[k + 1]):
-                innovation += beta[e] * (measured[column[e], i] - c.mean[i])
-            gain = c.p00[i] / innovation_variance(c, i, scene, p)
-            mean[i] = c.mean[i] + gain * innovation
-        mean_to_box(mean, p.anchor, boxes[k])
-    pair_start, other, area = overlapping_pairs(boxes, boxes)
+                innovation += beta[e] * (measured[column[e], i] - prior[i])
+            mean[i] = prior[i] + p00[i] / S[k, i] * innovation
+        boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3] = edges(mean[0], mean[1], mean[2], mean[3], p.anchor)
     cover = np.zeros(len(boxes))
-    for k in range(len(boxes)):
-        own = box_area(boxes[k])
-        for e in range(pair_start[k], pair_start[k + 1]):
-            o = other[e]
-            if o != k and present[o]:
-                nearer = 1.0 / (1.0 + math.exp(-(boxes[o, 3] - boxes[k, 3]) / (0.02 * predicted[k].scale)))
-                cover[k] = max(cover[k], nearer * area[e] / own)
+    pair, area = overlaps_among(grid_of(boxes))
+    for e in range(len(area)):
+        for side in range(2):
+            k, other = pair[e, side], pair[e, 1 - side]
+            if present[other]:
+                nearer = 1.0 / (1.0 + math.exp(-(boxes[other, 3] - boxes[k, 3]) / (0.02 * predicted[k].scale)))
+                cover[k] = max(cover[k], nearer * area[e] / box_area(boxes, k))
     return cover
 
 
@@ -110,74 +159,85 @@ def detection_probability(predicted: Records, cover: FloatArray, p: Record) -> F
 
 
 @njit(cache=True, error_model="numpy")
+def log_density_at_mode(predicted: Records, S: FloatArray, p: Record) -> FloatArray:
+    """Return (K,) what a detection exactly where it is expected says for each object, against clutter."""
+    density, weight = np.empty(len(predicted)), p.coordinate_weight
+    constant = -math.log(p.clutter_density) - 2.0 * LOG_2PI
+    for k in range(len(predicted)):
+        scale = predicted[k].scale
+        density[k] = constant
+        for i in range(4):
+            density[k] -= 0.5 * weight[i] * math.log(S[k, i] / (scale * scale))
+    return density
+
+
+@njit(cache=True, error_model="numpy")
 def pair_log_likelihoods(
     predicted: Records,
-    scene: Records,
+    boxes: FloatArray,
+    S: FloatArray,
+    at_mode: FloatArray,
     shift: FloatArray,
-    boxes_xyxy: FloatArray,
-    measured: FloatArray,
-    scores: FloatArray,
-    labels: IntArray,
+    observed: Observed,
     p: Record,
 ) -> tuple[IntArray, IntArray, FloatArray]:
     """Return the gated pairs and what speaks for each of them but for P_D: row_start (K + 1,), column (E,), (E,).
 
     Parameters
     ----------
+    boxes
+        (K, 4) predicted boxes.
+    S
+        (K, 4) variance of the innovation.
+    at_mode
+        From :func:`log_density_at_mode`.
     shift
         (K, 2) what to add to each object's predicted position, px.
     """
     rows = len(predicted)
-    boxes = predicted_boxes(predicted, p.anchor)
+    shifted = np.empty((rows, 4))
     for k in range(rows):
-        boxes[k, 0] += shift[k, 0]
-        boxes[k, 2] += shift[k, 0]
-        boxes[k, 1] += shift[k, 1]
-        boxes[k, 3] += shift[k, 1]
-    near_start, near, area = overlapping_pairs(boxes, boxes_xyxy)
+        for i in range(4):
+            shifted[k, i] = boxes[k, i] + shift[k, i % 2]
+    near_start, column, area = overlapping_pairs(shifted, observed.grid)
+    found, measured = observed.grid.boxes_xyxy, observed.measured
+    labels, score_evidence = observed.labels, observed.score_evidence
+    degrees_of_freedom, weight = p.degrees_of_freedom, p.coordinate_weight
     row_start = np.empty(rows + 1, np.int64)
-    log_likelihood = np.empty(len(near))
+    log_likelihood = np.empty(len(column))
     count = 0
-    S = np.empty(4)
-    score_evidence = np.empty(len(scores))
-    for j in range(len(scores)):
-        score_evidence[j] = p.score_weight * (_logit(min(max(scores[j], 0.01), 0.99)) - _logit(p.score_neutral))
-    constant = -math.log(p.clutter_density) - 2.0 * LOG_2PI
     for k in range(rows):
         c = predicted[k]
         row_start[k] = count
-        if near_start[k] == near_start[k + 1]:
-            continue
-        own = box_area(boxes[k])
-        base = constant
-        for i in range(4):
-            S[i] = innovation_variance(c, i, scene, p)
-            base -= 0.5 * p.coordinate_weight[i] * math.log(S[i] / (c.scale * c.scale))
+        own = box_area(shifted, k)
+        mean = c.mean
         for e in range(near_start[k], near_start[k + 1]):
-            j = near[e]
+            j = column[e]
             if labels[j] != c.label and not p.class_agnostic:
                 continue
-            if area[e] < p.gate_iou * (own + box_area(boxes_xyxy[j]) - area[e]):
+            if area[e] < p.gate_iou * (own + box_area(found, j) - area[e]):
                 continue
             distance = 0.0
-            value = base
+            value = at_mode[k]
             for i in range(4):
-                innovation = measured[j, i] - c.mean[i]
+                innovation = measured[j, i] - mean[i]
                 if i < 2:
                     innovation -= shift[k, i]
-                q = innovation * innovation / S[i]
+                q = innovation * innovation / S[k, i]
                 distance += q
-                nu = p.degrees_of_freedom[i]
-                value -= p.coordinate_weight[i] * (nu + 1.0) / 2.0 * math.log(1.0 + q / nu)
+                nu = degrees_of_freedom[i]
+                value -= weight[i] * (nu + 1.0) / 2.0 * math.log(1.0 + q / nu)
             if distance > p.gate_distance:
                 continue
             value += score_evidence[j]
-            value += direction_evidence(c, boxes_xyxy[j], shift[k], p.direction)
-            near[count] = j
+            x = (found[j, 0] + found[j, 2]) / 2.0 - shift[k, 0]
+            y = (found[j, 1] + found[j, 3]) / 2.0 - shift[k, 1]
+            value += direction_evidence(c, x, y, p.direction)
+            column[count] = j
             log_likelihood[count] = value
             count += 1
     row_start[rows] = count
-    return row_start, near[:count], log_likelihood[:count]
+    return row_start, column[:count], log_likelihood[:count]
 
 
 @njit(cache=True, error_model="numpy")
@@ -193,8 +253,8 @@ def pair_log_odds(row_start: IntArray, log_likelihood: FloatArray, visible: Floa
 
 
 @njit(cache=True, error_model="numpy")
-def direction_evidence(c: Record, box: FloatArray, shift: FloatArray, weight: float) -> float:
-    """Return the nats by which a detection ahead of the object's recent path is preferred.
+def direction_evidence(c: Record, x: float, y: float, weight: float) -> float:
+    """Return the nats by which a detection with its centre at (x, y), ahead of the object's recent path, is preferred.
 
     The path is u, from the oldest to the newest of the last four observed centres, the candidate d, from the
     newest; displacements small against the object count in proportion.
@@ -205,8 +265,8 @@ def direction_evidence(c: Record, box: FloatArray, shift: FloatArray, weight: fl
     oldest = RECENT_CENTRES - c.centre_count
     ux = c.centres[last, 0] - c.centres[oldest, 0]
     uy = c.centres[last, 1] - c.centres[oldest, 1]
-    dx = (box[0] + box[2]) / 2.0 - c.centres[last, 0] - shift[0]
-    dy = (box[1] + box[3]) / 2.0 - c.centres[last, 1] - shift[1]
+    dx = x - c.centres[last, 0]
+    dy = y - c.centres[last, 1]
     u, d = math.sqrt(ux * ux + uy * uy), math.sqrt(dx * dx + dy * dy)
     if u == 0.0 or d == 0.0:
         return 0.0
@@ -217,9 +277,9 @@ def direction_evidence(c: Record, box: FloatArray, shift: FloatArray, weight: fl
 @njit(cache=True, error_model="numpy")
 def refine(
     predicted: Records,
+    S: FloatArray,
     scene: Records,
-    measured: FloatArray,
-    scores: FloatArray,
+    observed: Observed,
     graph: tuple[IntArray, IntArray, FloatArray],
     p: Record,
 ) -> tuple[FloatArray, bool]:
@@ -230,74 +290,105 @@ def refine(
     is learned over the frames; on a still camera the answer stays no.
     """
     row_start, column, beta = graph
+    measured, scores = observed.measured, observed.scores
     rows = len(predicted)
     shift = np.zeros((rows, 2))
     teacher = np.empty(rows, np.int64)
-    pair = np.empty(rows, np.int64)
+    learned = np.empty((2, rows))
     n = 0
     for k in range(rows):
         c = predicted[k]
         if c.hits < TEACHER_HITS or c.misses > 0:
             continue
         for e in range(row_start[k], row_start[k + 1]):
-            if beta[e] > TEACHER and scores[column[e]] > TEACHER_SCORE:
-                teacher[n], pair[n] = k, e
+            j = column[e]
+            if beta[e] > TEACHER and scores[j] > TEACHER_SCORE:
+                teacher[n] = k
+                for i in range(2):
+                    learned[i, n] = measured[j, i] - c.mean[i]
                 n += 1
     if not p.common_motion or n < LEAST_TEACHERS:
         return shift, False
-    return shift, _common_motion(predicted, scene, measured, column, teacher[:n], pair[:n], shift, p)
+    shifted = False
+    for i in range(2):
+        if _common_motion(i, S, scene, teacher[:n], learned[i, :n], shift):
+            shifted = True
+    return shift, shifted
 
 
 @njit(cache=True, error_model="numpy")
-def _common_motion(
-    predicted: Records,
-    scene: Records,
-    measured: FloatArray,
-    column: IntArray,
-    teacher: IntArray,
-    pair: IntArray,
-    shift: FloatArray,
-    p: Record,
-) -> bool:
-    """Write the shift of each object, learn how likely the image moves, and tell whether anything is shifted.
+def _common_motion(i: int, S: FloatArray, scene: Records, teacher: IntArray, e: FloatArray, shift: FloatArray) -> bool:
+    """Write the shift of each object along axis i, learn how likely the image moves, and tell whether it is shifted.
 
-    Teacher l's innovation e_l counts with a robust weight w_l (Student's t about the common innovation); object k
+    Teacher l's innovation e_l counts with a robust weight w_l (Student's t about the common innovation d); object k
     expects the others' mean, shrunk to zero by its own prior of precision 1/S_k:
 
+        w_l = 4 / (3 + (e_l - d)^2 / S_l) / S_l,
         d_k = sum over l != k of w_l e_l / (sum over l != k of w_l + 1/S_k).
     """
     n = len(teacher)
-    e, weight = np.empty(n), np.empty(n)
-    expected = np.empty(len(predicted))
-    shifted = False
-    for i in range(2):
-        for t in range(n):
-            e[t] = measured[column[pair[t]], i] - predicted[teacher[t]].mean[i]
-        common = float(np.median(e))
+    weight, expected = np.empty(n), np.empty(n)
+    for t in range(n):
+        weight[t] = e[t]
+    common = median_in_place(weight)
+    total, total_weight = 0.0, 0.0
+    for _ in range(5):
         total, total_weight = 0.0, 0.0
-        for _ in range(5):
-            total, total_weight = 0.0, 0.0
-            for t in range(n):
-                S = innovation_variance(predicted[teacher[t]], i, scene, p)
-                q = (e[t] - common) ** 2 / S
-                weight[t] = 4.0 / (3.0 + q) / S
-                total += weight[t] * e[t]
-                total_weight += weight[t]
-            common = total / total_weight
-        for k in range(len(predicted)):
-            expected[k] = total / (total_weight + 1.0 / innovation_variance(predicted[k], i, scene, p))
-        evidence = 0.0
         for t in range(n):
-            S = innovation_variance(predicted[teacher[t]], i, scene, p)
-            expected[teacher[t]] = (total - weight[t] * e[t]) / (total_weight - weight[t] + 1.0 / S)
-            rest = e[t] - expected[teacher[t]]
-            evidence -= 2.0 * (math.log(1.0 + rest * rest / (3.0 * S)) - math.log(1.0 + e[t] * e[t] / (3.0 * S)))
-        odds = math.exp(min(max(evidence, -30.0), 30.0))
-        prior = scene[0].shift_prior[i]
-        moving = prior * odds / (1.0 - prior + prior * odds)
-        scene[0].shift_prior[i] = min(max(0.98 * prior + 0.02 * moving, 0.01), 0.9)
-        if moving >= NEGLIGIBLE_SHIFT:
-            shifted = True
-            for k in range(len(predicted)):
-                shift[k, i] = moving * expected[k]
-    return shifted
+            rest = e[t] - common
+            weight[t] = 4.0 / (3.0 * S[teacher[t], i] + rest * rest)
+            total += weight[t] * e[t]
+            total_weight += weight[t]
+        common = total / total_weight
+    evidence, ratio = 0.0, 1.0
+    for t in range(n):
+        V = S[teacher[t], i]
+        expected[t] = (total - weight[t] * e[t]) / (total_weight - weight[t] + 1.0 / V)
+        rest = e[t] - expected[t]
+        ratio *= (3.0 * V + rest * rest) / (3.0 * V + e[t] * e[t])
+        if not LEAST_RATIO < ratio < 1.0 / LEAST_RATIO or t == n - 1:
+            evidence -= 2.0 * math.log(ratio)
+            ratio = 1.0
+    odds = math.exp(min(max(evidence, -30.0), 30.0))
+    prior = scene[0].shift_prior[i]
+    moving = prior * odds / (1.0 - prior + prior * odds)
+    scene[0].shift_prior[i] = min(max(0.98 * prior + 0.02 * moving, 0.01), 0.9)
+    if moving < NEGLIGIBLE_SHIFT:
+        return False
+    for k in range(len(shift)):
+        shift[k, i] = moving * (total / (total_weight + 1.0 / S[k, i]))
+    for t in range(n):
+        shift[teacher[t], i] = moving * expected[t]
+    return True
+
+
+@njit(cache=True, error_model="numpy")
+def median_in_place(values: FloatArray) -> float:
+    """Return the median of at least one value by Hoare's selection, which leaves the values in another order."""
+    middle = len(values) // 2
+    low, high = 0, len(values) - 1
+    while low < high:
+        pivot = values[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if middle <= j:
+            high = j
+        elif middle >= i:
+            low = i
+        else:
+            break
+    upper = values[middle]
+    if len(values) % 2 == 1:
+        return upper
+    lower = values[0]
+    for t in range(1, middle):
+        lower = max(lower, values[t])
+    return (lower + upper) / 2.0

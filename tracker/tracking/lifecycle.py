@@ -13,10 +13,10 @@ import numpy as np
 from numba import njit
 
 from tracker.structures import FloatArray, IntArray
-from tracker.tracking.gating import box_area, overlapping_pairs
+from tracker.tracking.evidence import Observed
+from tracker.tracking.gating import Grid, box_area, grid_of, overlapping_pairs
 from tracker.tracking.motion import measurement_variance
 from tracker.tracking.state import (
-    CHAIN,
     CHAIN_LENGTH,
     COMPONENT,
     LOWEST_BIN,
@@ -33,11 +33,13 @@ PRIOR_SLOPE = 10.0
 BIRTH_POSTERIOR = 0.8
 HIGHEST_BIRTH_SCORE = 0.9
 LOWEST_BIRTH_SCORE = 0.3
+CHAIN_IOU = 0.5
+"""Overlap from which a detection may continue a chain."""
 
 
 @njit(cache=True, error_model="numpy")
 def free_detections(
-    boxes_xyxy: FloatArray,
+    grid: Grid,
     labels: IntArray,
     owner: IntArray,
     claimed_share: FloatArray,
@@ -50,45 +52,58 @@ def free_detections(
 
     Parameters
     ----------
+    grid
+        The boxes of the detections.
     owner
         (N,) component that claimed the detection, -1 for none.
     claimed_share
         (N,) sum of the responsibilities of all components.
     """
-    n = len(boxes_xyxy)
-    free = np.empty(n, np.int64)
+    free = np.empty(len(owner), np.int64)
     count = 0
-    claimed_count = 0
-    for j in range(n):
-        if owner[j] >= 0:
-            claimed_count += 1
-        elif claimed_share[j] < 0.5:
+    for j in range(len(owner)):
+        if owner[j] < 0 and claimed_share[j] < 0.5:
             free[count] = j
             count += 1
-    if count == 0 or claimed_count == 0:
-        return free[:count]
-    claimed = np.empty((claimed_count, 4))
-    claimed_labels = np.empty(claimed_count, np.int64)
-    at = 0
-    for j in range(n):
-        if owner[j] >= 0:
-            claimed[at] = boxes_xyxy[j]
-            claimed_labels[at] = labels[j]
-            at += 1
-    candidates = boxes_xyxy[free[:count]]
-    start, other, area = overlapping_pairs(candidates, claimed)
+    if count == 0:
+        return free[:0]
+    boxes = boxes_of(grid.boxes_xyxy, free[:count])
+    start, other, area = overlapping_pairs(boxes, grid)
     kept = 0
     for c in range(count):
         vetoed = False
         for e in range(start[c], start[c + 1]):
-            same = class_agnostic or labels[free[c]] == claimed_labels[other[e]]
-            union = box_area(candidates[c]) + box_area(claimed[other[e]]) - area[e]
-            if same and area[e] > veto_iou * union:
+            j = other[e]
+            same = class_agnostic or labels[free[c]] == labels[j]
+            union = box_area(boxes, c) + box_area(grid.boxes_xyxy, j) - area[e]
+            if owner[j] >= 0 and same and area[e] > veto_iou * union:
                 vetoed = True
         if not vetoed:
             free[kept] = free[c]
             kept += 1
     return free[:kept]
+
+
+@njit(cache=True, error_model="numpy")
+def boxes_of(boxes_xyxy: FloatArray, rows: IntArray) -> FloatArray:
+    """Return the chosen rows, as indexing does, which would take long to compile."""
+    chosen = np.empty((len(rows), 4))
+    for r in range(len(rows)):
+        for i in range(4):
+            chosen[r, i] = boxes_xyxy[rows[r], i]
+    return chosen
+
+
+@njit(cache=True, error_model="numpy")
+def scored_as_objects(free: IntArray, scores: FloatArray, birth_score: float) -> IntArray:
+    """Return those of the free detections whose score is not below the birth threshold."""
+    chosen = np.empty(len(free), np.int64)
+    n = 0
+    for j in free:
+        if scores[j] >= birth_score - 1e-9:
+            chosen[n] = j
+            n += 1
+    return chosen[:n]
 
 
 @njit(cache=True, error_model="numpy")
@@ -144,38 +159,47 @@ def learn_birth_score(scene: Records, birth_score: float) -> None:
 
 @njit(cache=True, error_model="numpy")
 def follow_chains(
-    scene: Records, chains: Records, boxes_xyxy: FloatArray, scores: FloatArray, free: IntArray
-) -> Records:
-    """Chain unclaimed detections from frame to frame and count what became of them; return the new chains.
+    scene: Records, chains: Records, boxes_xyxy: FloatArray, scores: FloatArray, free: IntArray, links: Records
+) -> None:
+    """Chain unclaimed detections from frame to frame and count what became of them.
 
     A chain that reaches eight frames was an object that nobody followed: all its detections count as objects.
     One that ends sooner was clutter.
+
+    Parameters
+    ----------
+    chains
+        (C,) of the last frame.
+    free
+        (F,) detections that belong to nobody.
+    links
+        At least (F,); the new chains are written to its beginning.
     """
-    boxes = boxes_xyxy[free]
-    links = np.zeros(len(free), CHAIN)
+    if len(free) == 0 and len(chains) == 0:
+        return
+    boxes = boxes_of(boxes_xyxy, free)
     continued = np.zeros(len(chains), np.bool_)
     before = np.empty((len(chains), 4))
     for c in range(len(chains)):
-        before[c] = chains[c].box
-    # Links in the order of overlap: the order of detections must not matter.
-    start, other, area = overlapping_pairs(boxes, before)
-    follower, iou = np.empty(len(other), np.int64), np.empty(len(other))
+        for i in range(4):
+            before[c, i] = chains[c].box[i]
+    start, other, area = overlapping_pairs(boxes, grid_of(before))
     for f in range(len(free)):
         for e in range(start[f], start[f + 1]):
-            follower[e] = f
-            iou[e] = area[e] / (box_area(boxes[f]) + box_area(before[other[e]]) - area[e])
-    followed = np.full(len(free), -1, np.int64)
-    for e in np.argsort(-iou, kind="mergesort"):
-        if iou[e] > 0.5 and followed[follower[e]] < 0 and not continued[other[e]]:
-            followed[follower[e]] = other[e]
-            continued[other[e]] = True
+            area[e] /= box_area(boxes, f) + box_area(before, other[e]) - area[e]
+    followed = _linked(start, other, area, len(chains))
+    for f in range(len(free)):
+        if followed[f] >= 0:
+            continued[followed[f]] = True
     for f in range(len(free)):
         link = links[f]
-        link.box[:] = boxes[f]
+        for i in range(4):
+            link.box[i] = boxes[f, i]
         b = score_bin(scores[free[f]])
-        if followed[f] >= 0:
-            link.length = chains[followed[f]].length
-            link.bins[:] = chains[followed[f]].bins
+        earlier = followed[f]
+        link.length = chains[earlier].length if earlier >= 0 else 0
+        for past in range(CHAIN_LENGTH):
+            link.bins[past] = chains[earlier].bins[past] if earlier >= 0 else 0
         if link.length < CHAIN_LENGTH:
             link.bins[link.length] = b
         link.length += 1
@@ -188,51 +212,85 @@ def follow_chains(
         if not continued[c]:
             for past in range(chains[c].length if chains[c].length < CHAIN_LENGTH else 0):
                 scene[0].clutter[chains[c].bins[past]] += 1.0
-    return links
 
 
 @njit(cache=True, error_model="numpy")
-def newborn(
-    measured: FloatArray,
-    boxes_xyxy: FloatArray,
-    scores: FloatArray,
-    labels: IntArray,
-    chosen: IntArray,
-    scene: Records,
-    next_id: int,
-    p: Record,
-) -> Records:
-    """Return a tentative component for each chosen detection, at rest and as uncertain as its measurement."""
-    born = np.zeros(len(chosen), COMPONENT)
+def _linked(start: IntArray, column: IntArray, iou: FloatArray, columns: int) -> IntArray:
+    """Return for each row the column it is linked with, -1 for none: one to one, the greatest overlap first.
+
+    Pairs that are the best of both their row and their column come first in that order, whatever the rest is; when
+    they are taken others are. So the order of detections does not matter, and nothing needs to be sorted.
+    """
+    rows = len(start) - 1
+    linked = np.empty(rows, np.int64)
+    linked[:] = -1
+    taken = np.zeros(columns, np.bool_)
+    best_of_row, best_of_column = np.empty(rows, np.int64), np.empty(columns, np.int64)
+    more = True
+    while more:
+        more = False
+        best_of_row[:] = -1
+        best_of_column[:] = -1
+        for r in range(rows):
+            if linked[r] >= 0:
+                continue
+            for e in range(start[r], start[r + 1]):
+                c = column[e]
+                if iou[e] > CHAIN_IOU and not taken[c]:
+                    if best_of_row[r] < 0 or iou[e] > iou[best_of_row[r]]:
+                        best_of_row[r] = e
+                    if best_of_column[c] < 0 or iou[e] > iou[best_of_column[c]]:
+                        best_of_column[c] = e
+        for r in range(rows):
+            e = best_of_row[r]
+            if e >= 0 and best_of_column[column[e]] == e:
+                linked[r] = column[e]
+                taken[column[e]] = True
+                more = True
+    return linked
+
+
+@njit(cache=True, error_model="numpy")
+def newborn(observed: Observed, chosen: IntArray, scene: Records, next_id: int, p: Record, born: Records) -> None:
+    """Write a component for each chosen detection: at rest, as uncertain as its measurement, as a rule tentative.
+
+    Parameters
+    ----------
+    born
+        At least (B,); the components are written to its beginning.
+    """
+    measured, boxes, scores = observed.measured, observed.grid.boxes_xyxy, observed.scores
+    labels, frame_row = observed.labels, observed.detection
+    blank = np.zeros(1, COMPONENT)
     for n in range(len(chosen)):
         j = chosen[n]
         c = born[n]
+        born[n] = blank[0]
         c.id = next_id + n
+        c.status = 1 if p.confirmation_hits <= 1 else 0
         c.label = labels[j]
         c.hits = 1
         c.scale = math.sqrt(max(measured[j, 2], 1.0) * max(measured[j, 3], 1.0))
-        c.mean[:] = measured[j]
         for i in range(4):
+            c.mean[i], c.box[i] = measured[j, i], boxes[j, i]
             c.p00[i] = measurement_variance(i, c.scale, scene, p)
             c.p11[i] = (p.initial_velocity * c.scale) ** 2
         c.existence = object_probability(scene, score_bin(scores[j]), p.birth_score)
         c.score = scores[j]
-        c.detection = j
+        c.detection = frame_row[j]
         c.responsibility = c.existence
-        c.box[:] = boxes_xyxy[j]
-        remember_centre(c, boxes_xyxy[j])
-    return born
+        remember_centre(c, boxes, j)
 
 
 @njit(cache=True, error_model="numpy")
-def remember_centre(c: Record, box: FloatArray) -> None:
-    """Append an observed centre to the component's recent path, whose newest entry stands last."""
+def remember_centre(c: Record, boxes_xyxy: FloatArray, j: int) -> None:
+    """Append the centre of box ``j`` to the component's recent path, whose newest entry stands last."""
     size = len(c.centres)
     for n in range(size - 1):
         c.centres[n, 0] = c.centres[n + 1, 0]
         c.centres[n, 1] = c.centres[n + 1, 1]
-    c.centres[size - 1, 0] = (box[0] + box[2]) / 2.0
-    c.centres[size - 1, 1] = (box[1] + box[3]) / 2.0
+    c.centres[size - 1, 0] = (boxes_xyxy[j, 0] + boxes_xyxy[j, 2]) / 2.0
+    c.centres[size - 1, 1] = (boxes_xyxy[j, 1] + boxes_xyxy[j, 3]) / 2.0
     c.centre_count = min(c.centre_count + 1, size)
 
 
@@ -243,22 +301,14 @@ def survives(c: Record, p: Record) -> bool:
 
 
 @njit(cache=True, error_model="numpy")
-def renew(components: Records, born: Records, p: Record) -> tuple[Records, IntArray]:
-    """Confirm who has been seen often enough; return survivors and newborn, and the identities that ended."""
-    alive = np.empty(len(components) + len(born), COMPONENT)
-    died = np.empty(len(components), np.int64)
-    count, dead = 0, 0
+def renew(components: Records, p: Record) -> int:
+    """Confirm who has been seen often enough, move the survivors to the beginning and return how many there are."""
+    count = 0
     for k in range(len(components)):
         if survives(components[k], p):
-            alive[count] = components[k]
+            if count < k:
+                components[count] = components[k]
+            if components[count].hits >= p.confirmation_hits:
+                components[count].status = 1
             count += 1
-        else:
-            died[dead] = components[k].id
-            dead += 1
-    for b in range(len(born)):
-        alive[count] = born[b]
-        count += 1
-    for k in range(count):
-        if alive[k].hits >= p.confirmation_hits:
-            alive[k].status = 1
-    return alive[:count], died[:dead]
+    return count

@@ -25,7 +25,7 @@ Z_LIMIT = 3.0
 
 
 @njit(cache=True, error_model="numpy")
-def predict(components: Records, scene: Records, affine: FloatArray, tau: float, p: Record) -> Records:
+def predict(components: Records, scene: Records, affine: FloatArray, tau: float, p: Record, predicted: Records) -> None:
     """Move every component by the elapsed time and widen it: the warm start and the prior of this frame.
 
     ::
@@ -46,8 +46,11 @@ def predict(components: Records, scene: Records, affine: FloatArray, tau: float,
         Elapsed time in 1/25 s.
     p
         See :func:`tracker.tracking.state.parameters`.
+    predicted
+        (K,) where the result is written.
     """
-    predicted = components.copy()
+    for k in range(len(components)):
+        predicted[k] = components[k]
     determinant = abs(affine[0, 0] * affine[1, 1] - affine[0, 1] * affine[1, 0])
     moving = not (
         affine[0, 0] == 1.0
@@ -86,7 +89,6 @@ def predict(components: Records, scene: Records, affine: FloatArray, tau: float,
             c.p11[i] += s * s / (tau * tau)
         c.existence *= survival
         c.age_frames += 1
-    return predicted
 
 
 @njit(cache=True, error_model="numpy")
@@ -139,9 +141,14 @@ def measurement_variance(i: int, scale: float, scene: Records, p: Record) -> flo
 
 
 @njit(cache=True, error_model="numpy")
-def innovation_variance(c: Record, i: int, scene: Records, p: Record) -> float:
-    """Return S = P00 + R of coordinate ``i`` in px^2."""
-    return c.p00[i] + measurement_variance(i, c.scale, scene, p)
+def innovation_variances(predicted: Records, scene: Records, p: Record) -> FloatArray:
+    """Return (K, 4) S = P00 + R in px^2."""
+    S = np.empty((len(predicted), 4))
+    for k in range(len(predicted)):
+        c = predicted[k]
+        for i in range(4):
+            S[k, i] = c.p00[i] + measurement_variance(i, c.scale, scene, p)
+    return S
 
 
 @njit(cache=True, error_model="numpy")
@@ -215,7 +222,7 @@ def adapt(
         (K,) claimed detection, -1 for none.
     """
     n = 0
-    now = np.empty(4)
+    now, before = np.empty(4), np.empty(4)
     z2_position, z2_size, lag_position, lag_size = 0.0, 0.0, 0.0, 0.0
     for k in range(len(predicted)):
         c = predicted[k]
@@ -231,11 +238,12 @@ def adapt(
         n += 1
         for i in range(4):
             now[i] = min(max(z[k, i], -Z_LIMIT), Z_LIMIT)
+            before[i] = min(max(c.z[i], -Z_LIMIT), Z_LIMIT)
         mean_z2 = (now[0] * now[0] + now[1] * now[1]) / 2.0
         z2_position += mean_z2
         z2_size += (now[2] * now[2] + now[3] * now[3]) / 2.0
-        lag_position += (now[0] * c.z[0] + now[1] * c.z[1]) / 2.0
-        lag_size += (now[2] * c.z[3] + now[3] * c.z[2]) / 2.0
+        lag_position += (now[0] * before[0] + now[1] * before[1]) / 2.0
+        lag_size += (now[2] * before[3] + now[3] * before[2]) / 2.0
         factor = 0.98 * c.log_noise_factor + p.object_rate * (mean_z2 - 1.0)
         c.log_noise_factor = min(max(factor, -2.0), 2.0)
     if n == 0:
@@ -262,18 +270,18 @@ def predicted_boxes(predicted: Records, anchor: float) -> FloatArray:
     """Return (K, 4) left, top, right, bottom of the components, at least 1 px wide and high."""
     boxes = np.empty((len(predicted), 4))
     for k in range(len(predicted)):
-        mean_to_box(predicted[k].mean, anchor, boxes[k])
+        c = predicted[k]
+        box = edges(c.mean[0], c.mean[1], c.mean[2], c.mean[3], anchor)
+        boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3] = box
     return boxes
 
 
 @njit(cache=True, error_model="numpy")
-def mean_to_box(mean: FloatArray, anchor: float, box: FloatArray) -> None:
-    """Write the box of one mean."""
-    w, h = max(mean[2], 1.0), max(mean[3], 1.0)
-    box[0] = mean[0] - w / 2.0
-    box[1] = mean[1] - anchor * h
-    box[2] = box[0] + w
-    box[3] = box[1] + h
+def edges(x: float, y: float, width: float, height: float, anchor: float) -> tuple[float, float, float, float]:
+    """Return left, top, right, bottom of the box with these coordinates, at least 1 px wide and high."""
+    w, h = max(width, 1.0), max(height, 1.0)
+    left, top = x - w / 2.0, y - anchor * h
+    return left, top, left + w, top + h
 
 
 @njit(cache=True, error_model="numpy")

@@ -14,11 +14,14 @@ from numpy.typing import ArrayLike
 
 from tracker.config import Config
 from tracker.mixture.exclusive import association_marginals, independent_marginals, most_probable_claims
-from tracker.structures import Detections, FloatArray, IntArray, Tracks
+from tracker.structures import TRACK, Detections, FloatArray, IntArray, Tracks
 from tracker.tracking.evidence import (
+    Observed,
     cover_from_last_frame,
     cover_refined,
     detection_probability,
+    log_density_at_mode,
+    observe,
     pair_log_likelihoods,
     pair_log_odds,
     refine,
@@ -31,28 +34,32 @@ from tracker.tracking.lifecycle import (
     newborn,
     remember_centre,
     renew,
+    scored_as_objects,
 )
 from tracker.tracking.lookahead import Held, Window, hold
 from tracker.tracking.motion import (
     TAU_PER_S,
-    Z_LIMIT,
     adapt,
-    innovation_variance,
-    mean_to_box,
-    measured_coordinates,
+    edges,
+    innovation_variances,
     predict,
     predicted_boxes,
     update,
 )
 from tracker.tracking.state import (
     ASSIGNMENT,
+    CHAIN,
+    COMPONENT,
     EXCLUSIVE,
+    PAIR,
+    SCENE,
     Record,
     Records,
     StepInfo,
     TrackerState,
     initial_state,
     parameters,
+    room_for,
 )
 
 LEAST_DETERMINANT = 1e-6
@@ -74,7 +81,7 @@ def _responsibilities(
 @njit(cache=True, error_model="numpy")
 def _advance(
     components: Records,
-    scene: Records,
+    scene_before: Records,
     chains: Records,
     boxes_xyxy: FloatArray,
     scores: FloatArray,
@@ -83,88 +90,82 @@ def _advance(
     tau: float,
     next_id: int,
     parameter: Records,
-) -> tuple[Records, Records, Records, IntArray, IntArray, FloatArray, IntArray, FloatArray, float]:
-    """Run one frame; see :func:`step`."""
+    alive: Records,
+    scene: Records,
+    links: Records,
+) -> tuple[int, int, int, Records, float]:
+    """Run one frame; see :func:`step`.
+
+    The new components, scene and chains are written into ``alive`` (K + N,), ``scene`` (1,) and ``links`` (N,).
+
+    Returns
+    -------
+    How many components and chains there are now, the next identity, the responsibilities and the log-likelihood.
+    """
     p = parameter[0]
-    scene = scene.copy()
-    heard = np.flatnonzero(scores >= p.score_floor)
-    boxes_xyxy, scores, labels = boxes_xyxy[heard], scores[heard], labels[heard]
-    measured = measured_coordinates(boxes_xyxy, p.anchor)
+    scene[0] = scene_before[0]
+    observed = observe(boxes_xyxy, scores, labels, p)
+    n = len(observed.scores)
 
     # Last frame's mixture, moved and widened, is the prior of this frame.
-    predicted = predict(components, scene, affine, tau, p)
-    row_start, column, beta, visible, log_evidence = _e_step(predicted, scene, boxes_xyxy, measured, scores, labels, p)
-    detection, confidence = _claim(row_start, column, beta, len(heard), p)
-    z = _innovations(predicted, scene, measured, detection, p)
-    prior_scene = scene.copy()
-    adapt(predicted, scene, z, confidence, scores, detection, p)
+    predicted = alive[: len(components)]
+    predict(components, scene_before, affine, tau, p, predicted)
+    S = innovation_variances(predicted, scene, p)
+    row_start, column, beta, visible, log_evidence = _e_step(predicted, S, scene, observed, p)
     graph = (row_start, column, beta)
-    _m_step(predicted, prior_scene, boxes_xyxy, measured, scores, graph, detection, confidence, z, visible, tau, p)
+    detection, confidence = _claim(row_start, column, beta, n, p)
+    z = _innovations(predicted, S, observed.measured, detection)
+    adapt(predicted, scene, z, confidence, observed.scores, detection, p)
+    _m_step(predicted, scene_before, observed, graph, detection, confidence, z, visible, tau, p)
 
     # Birth and death: what nobody claims begins, what has no evidence ends.
-    owner = np.full(len(heard), -1, np.int64)
-    share = np.zeros(len(heard))
-    for e in range(len(column)):
-        share[column[e]] += beta[e]
-    for k in range(len(predicted)):
-        if detection[k] >= 0:
-            owner[detection[k]] = k
-    free = free_detections(boxes_xyxy, labels, owner, share, p.veto_iou, p.class_agnostic != 0)
-    chosen = free[scores[free] >= scene[0].birth_score - 1e-9]
+    owner, share = _explained(graph, detection, n)
+    free = free_detections(observed.grid, observed.labels, owner, share, p.veto_iou, p.class_agnostic != 0)
+    chosen = scored_as_objects(free, observed.scores, scene[0].birth_score)
     if p.learn_birth_score:
-        count_claimed(scene, predicted, detection, scores)
-        chains = follow_chains(scene, chains, boxes_xyxy, scores, free)
+        count_claimed(scene, predicted, detection, observed.scores)
+        follow_chains(scene, chains, observed.grid.boxes_xyxy, observed.scores, free, links)
         learn_birth_score(scene, p.birth_score)
-    born = newborn(measured, boxes_xyxy, scores, labels, chosen, scene, next_id, p)
-    alive, died = renew(predicted, born, p)
-    for k in range(len(alive)):
-        if alive[k].detection >= 0:
-            alive[k].detection = heard[alive[k].detection]
+    survivors = renew(predicted, p)
+    newborn(observed, chosen, scene, next_id, p, alive[survivors:])
 
-    row = np.empty(len(column), np.int64)
-    for k in range(len(predicted)):
-        row[row_start[k] : row_start[k + 1]] = k
+    pairs, frame_row = np.empty(len(column), PAIR), observed.detection
+    for k in range(len(detection)):
         log_evidence += math.log1p(-visible[k])
-    return alive, scene, chains, row, heard[column], beta, died, z, log_evidence
+        for e in range(row_start[k], row_start[k + 1]):
+            pairs[e].row, pairs[e].column, pairs[e].responsibility = k, frame_row[column[e]], beta[e]
+    chained = len(free) if p.learn_birth_score else 0
+    return survivors + len(chosen), chained, next_id + len(chosen), pairs, log_evidence
 
 
 @njit(cache=True, error_model="numpy")
 def _e_step(
-    predicted: Records,
-    scene: Records,
-    boxes_xyxy: FloatArray,
-    measured: FloatArray,
-    scores: FloatArray,
-    labels: IntArray,
-    p: Record,
+    predicted: Records, S: FloatArray, scene: Records, observed: Observed, p: Record
 ) -> tuple[IntArray, IntArray, FloatArray, FloatArray, float]:
     """Return the responsibilities on their graph (row_start, column, beta), P_D, and the association's log evidence.
 
     The first round sees the prediction alone, the later ones what the other objects learned in the one before.
     """
-    n = len(boxes_xyxy)
+    n = len(observed.scores)
+    boxes = predicted_boxes(predicted, p.anchor)
+    at_mode = log_density_at_mode(predicted, S, p)
     shift = np.zeros((len(predicted), 2))
-    cover = cover_from_last_frame(predicted, predicted_boxes(predicted, p.anchor))
-    visible = detection_probability(predicted, cover, p)
-    row_start, column, log_likelihood = pair_log_likelihoods(
-        predicted, scene, shift, boxes_xyxy, measured, scores, labels, p
-    )
+    visible = detection_probability(predicted, cover_from_last_frame(predicted, boxes), p)
+    row_start, column, log_likelihood = pair_log_likelihoods(predicted, boxes, S, at_mode, shift, observed, p)
     log_odds = pair_log_odds(row_start, log_likelihood, visible)
     beta, log_evidence = _responsibilities(row_start, column, log_odds, n, p.responsibilities)
     informed = False
     shift_prior = scene[0].shift_prior.copy()
     for _ in range(1, p.rounds):
         graph = (row_start, column, beta)
-        scene[0].shift_prior[:] = shift_prior  # learned once a frame, from its last round
-        shift, learned = refine(predicted, scene, measured, scores, graph, p)
+        for i in range(2):
+            scene[0].shift_prior[i] = shift_prior[i]  # learned once a frame, from its last round
+        shift, learned = refine(predicted, S, scene, observed, graph, p)
         if p.refined_hiding:
-            cover = cover_refined(predicted, scene, measured, graph, p)
-            visible = detection_probability(predicted, cover, p)
+            visible = detection_probability(predicted, cover_refined(predicted, S, observed.measured, graph, p), p)
         if learned or informed:
             informed = learned
-            row_start, column, log_likelihood = pair_log_likelihoods(
-                predicted, scene, shift, boxes_xyxy, measured, scores, labels, p
-            )
+            row_start, column, log_likelihood = pair_log_likelihoods(predicted, boxes, S, at_mode, shift, observed, p)
         log_odds = pair_log_odds(row_start, log_likelihood, visible)
         beta, log_evidence = _responsibilities(row_start, column, log_odds, n, p.responsibilities)
     return row_start, column, beta, visible, log_evidence
@@ -188,27 +189,38 @@ def _claim(
 
 
 @njit(cache=True, error_model="numpy")
-def _innovations(
-    predicted: Records, scene: Records, measured: FloatArray, detection: IntArray, p: Record
-) -> FloatArray:
-    """Return (K, 4) normalised innovations of the claimed detections, NaN where nothing was claimed."""
-    z = np.full((len(predicted), 4), np.nan)
+def _innovations(predicted: Records, S: FloatArray, measured: FloatArray, detection: IntArray) -> FloatArray:
+    """Return (K, 4) normalised innovations of the claimed detections; rows of objects without one are not set."""
+    z = np.empty((len(predicted), 4))
     for k in range(len(predicted)):
-        if detection[k] >= 0:
-            c = predicted[k]
+        j = detection[k]
+        if j >= 0:
             for i in range(4):
-                S = innovation_variance(c, i, scene, p)
-                z[k, i] = (measured[detection[k], i] - c.mean[i]) / math.sqrt(S)
+                z[k, i] = (measured[j, i] - predicted[k].mean[i]) / math.sqrt(S[k, i])
     return z
+
+
+@njit(cache=True, error_model="numpy")
+def _explained(
+    graph: tuple[IntArray, IntArray, FloatArray], detection: IntArray, columns: int
+) -> tuple[IntArray, FloatArray]:
+    """Return (N,) who claims each detection, -1 for nobody, and (N,) the share that all components have in it."""
+    row_start, column, beta = graph
+    owner, share = np.empty(columns, np.int64), np.zeros(columns)
+    owner[:] = -1
+    for k in range(len(detection)):
+        if detection[k] >= 0:
+            owner[detection[k]] = k
+        for e in range(row_start[k], row_start[k + 1]):
+            share[column[e]] += beta[e]
+    return owner, share
 
 
 @njit(cache=True, error_model="numpy")
 def _m_step(
     predicted: Records,
     scene: Records,
-    boxes_xyxy: FloatArray,
-    measured: FloatArray,
-    scores: FloatArray,
+    observed: Observed,
     graph: tuple[IntArray, IntArray, FloatArray],
     detection: IntArray,
     confidence: FloatArray,
@@ -219,6 +231,8 @@ def _m_step(
 ) -> None:
     """Move every claimed object to its share of the detections, and keep the books of all, in place."""
     row_start, column, beta = graph
+    measured, boxes = observed.measured, observed.grid.boxes_xyxy
+    scores, frame_row = observed.scores, observed.detection
     innovation, claimed = np.empty(4), np.empty(4)
     for k in range(len(predicted)):
         c = predicted[k]
@@ -229,25 +243,27 @@ def _m_step(
         there = c.existence * (1.0 - visible[k]) / max(absent, 1e-15)
         c.existence = min(max(there / (1.0 - c.existence + there), 1.0 - CERTAIN), CERTAIN)
         j = detection[k]
-        c.detection, c.responsibility = j, confidence[k]
+        c.detection, c.responsibility = -1, confidence[k]
         if j < 0:
             c.misses += 1
             c.missed_tau += tau
             continue
+        mean = c.mean
         for i in range(4):
-            claimed[i] = measured[j, i] - c.mean[i]
+            claimed[i] = measured[j, i] - mean[i]
             innovation[i] = 0.0
             for e in range(row_start[k], row_start[k + 1]):
-                innovation[i] += beta[e] * (measured[column[e], i] - c.mean[i])
+                innovation[i] += beta[e] * (measured[column[e], i] - mean[i])
         update(c, scene, innovation, claimed, p)
+        c.detection = frame_row[j]
         c.hits += 1
         c.misses = 0
         c.missed_tau = 0.0
         c.score = scores[j]
-        c.box[:] = boxes_xyxy[j]
         for i in range(4):
-            c.z[i] = min(max(z[k, i], -Z_LIMIT), Z_LIMIT)
-        remember_centre(c, boxes_xyxy[j])
+            c.box[i] = boxes[j, i]
+            c.z[i] = z[k, i]
+        remember_centre(c, boxes, j)
 
 
 def step(
@@ -307,7 +323,10 @@ def _step(
     elapsed_s = time_s - state.time_s if state.frame_index else 1.0 / TAU_PER_S
     if not elapsed_s > 0.0:
         raise ValueError(f"time_s is {time_s}; it must be later than the last frame's {state.time_s}")
-    alive, scene, chains, row, column, beta, died, z, log_evidence = _advance(
+    seen = len(detections.scores)
+    alive = room_for(len(state.components) + seen, COMPONENT)
+    scene, links = room_for(1, SCENE), room_for(seen, CHAIN)
+    count, chained, next_id, pairs, log_evidence = _advance(
         state.components,
         state.scene,
         state.chains,
@@ -318,74 +337,49 @@ def _step(
         elapsed_s * TAU_PER_S,
         state.next_id,
         parameter,
+        alive,
+        scene,
+        links,
     )
-    born = alive["id"][len(state.components) - len(died) :]
-    info = StepInfo(
-        rows=row,
-        columns=column,
-        responsibilities=beta,
-        log_likelihood=log_evidence,
-        ids=state.components["id"],
-        innovations=z,
-        born=born,
-        died=died,
-    )
-    new = TrackerState(
-        components=alive,
-        scene=scene,
-        chains=chains,
-        next_id=state.next_id + len(born),
-        frame_index=state.frame_index + 1,
-        time_s=time_s,
-    )
-    return new, info
+    new = TrackerState(alive[:count], scene, links[:chained], next_id, state.frame_index + 1, time_s)
+    return new, StepInfo(state.components, new.components, pairs, log_evidence)
 
 
 @njit(cache=True, error_model="numpy")
-def _report(
-    components: Records, frame_index: int, coasting: bool, smoothed: bool, anchor: float
-) -> tuple[IntArray, FloatArray, FloatArray, IntArray, IntArray, FloatArray, FloatArray, FloatArray, IntArray]:
-    """Return the columns of :class:`Tracks` for the components to be reported."""
-    rows = np.empty(len(components), np.int64)
+def _report(components: Records, frame_index: int, coasting: bool, smoothed: bool, anchor: float) -> Records:
+    """Return a row of :class:`Tracks` for each component to be reported."""
+    rows = np.empty(len(components), TRACK)
+    lever = anchor - 0.5
     n = 0
     for k in range(len(components)):
         c = components[k]
         # Nothing can have been confirmed in the first two frames, and waiting would lose what is there.
-        if coasting or (c.detection >= 0 and (c.status == 1 or frame_index <= 2)):
-            rows[n] = k
-            n += 1
-    ids = np.empty(n, np.int64)
-    boxes = np.empty((n, 4))
-    scores = np.empty(n)
-    labels = np.empty(n, np.int64)
-    detections = np.empty(n, np.int64)
-    covariances = np.zeros((n, 4, 4))
-    existence = np.empty(n)
-    responsibilities = np.empty(n)
-    status = np.empty(n, np.int64)
-    lever = anchor - 0.5
-    for r in range(n):
-        c = components[rows[r]]
-        ids[r] = c.id
-        scores[r] = c.score
-        labels[r] = c.label
-        detections[r] = c.detection
-        existence[r] = c.existence
-        responsibilities[r] = c.responsibility
+        if not (coasting or (c.detection >= 0 and (c.status == 1 or frame_index <= 2))):
+            continue
+        r = rows[n]
+        n += 1
+        r.ids = c.id
+        r.scores = c.score
+        r.classes = c.label
+        r.detection_indices = c.detection
+        r.existence = c.existence
+        r.responsibilities = c.responsibility
         if c.status == 0:
-            status[r] = 0
+            r.status = 0
         else:
-            status[r] = 1 if c.detection >= 0 else 2
+            r.status = 1 if c.detection >= 0 else 2
         if c.detection >= 0 and not smoothed:
-            boxes[r] = c.box
+            left, top, right, bottom = c.box[0], c.box[1], c.box[2], c.box[3]
         else:
-            mean_to_box(c.mean, anchor, boxes[r])
+            left, top, right, bottom = edges(c.mean[0], c.mean[1], c.mean[2], c.mean[3], anchor)
+        r.boxes_xyxy[0], r.boxes_xyxy[1], r.boxes_xyxy[2], r.boxes_xyxy[3] = left, top, right, bottom
         # centre y = anchored y - (anchor - 1/2) height
+        r.covariances[:] = 0.0
         for i in range(4):
-            covariances[r, i, i] = c.p00[i]
-        covariances[r, 1, 1] += lever * lever * c.p00[3]
-        covariances[r, 1, 3] = covariances[r, 3, 1] = -lever * c.p00[3]
-    return ids, boxes, scores, labels, detections, covariances, existence, responsibilities, status
+            r.covariances[i, i] = c.p00[i]
+        r.covariances[1, 1] += lever * lever * c.p00[3]
+        r.covariances[1, 3] = r.covariances[3, 1] = -lever * c.p00[3]
+    return rows[:n]
 
 
 class Tracker:
@@ -404,13 +398,24 @@ class Tracker:
     array([1])
     """
 
-    __slots__ = ("_config", "_info", "_lag_frames", "_parameter", "_period_s", "_smoothed", "_state", "_window")
+    __slots__ = (
+        "_anchor",
+        "_config",
+        "_info",
+        "_lag_frames",
+        "_parameter",
+        "_period_s",
+        "_smoothed",
+        "_state",
+        "_window",
+    )
 
     def __init__(self, config: Config | None = None) -> None:
         self._config = Config() if config is None else config
         self._parameter = parameters(self._config)
         self._period_s = 1.0 / self._config.tracking.frame_rate_hz
         self._smoothed = self._config.tracking.smoothing == "online"
+        self._anchor = self._config.tracking.motion.anchor
         self._lag_frames = self._config.tracking.lag_frames
         self._state = initial_state(self._config)
         self._info: StepInfo | None = None
@@ -469,15 +474,8 @@ class Tracker:
 
     def tracks(self, coasting: bool = False) -> Tracks:
         """Return the objects of the newest frame; ``coasting`` adds those not seen in it and the tentative."""
-        return Tracks(
-            *_report(
-                self._state.components,
-                self._state.frame_index,
-                coasting,
-                self._smoothed,
-                self._config.tracking.motion.anchor,
-            )
-        )
+        state = self._state
+        return Tracks.of_rows(_report(state.components, state.frame_index, coasting, self._smoothed, self._anchor))
 
     def reset(self) -> None:
         """Forget everything, waiting reports too; identities begin at 1 again."""

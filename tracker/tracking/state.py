@@ -70,6 +70,9 @@ SCENE = np.dtype(
     ]
 )
 
+PAIR = np.dtype([("row", "i8"), ("column", "i8"), ("responsibility", "f8")])
+"""One entry of a sparse table: component row before the step, detection row, probability."""
+
 CHAIN = np.dtype([("box", "f8", (4,)), ("length", "i8"), ("bins", "i8", (CHAIN_LENGTH,))])
 
 
@@ -107,37 +110,64 @@ class StepInfo:
 
     Parameters
     ----------
-    rows, columns, responsibilities
-        (E,) sparse table: component row before the step, detection row, probability.
+    before, after
+        Components before and after the step.
+    pairs
+        (E,) records of :data:`PAIR`.
     log_likelihood
         Log-likelihood ratio of the frame's detections against all of them being clutter.
-    ids
-        (K,) identities of the components before the step, in the order of ``rows``.
-    innovations
-        (K, 4) innovation of the claimed detection over its predicted standard deviation in centre x, anchored
-        y, width and height; NaN where nothing was claimed.
-    born, died
-        Identities that began and ended in this step.
     """
 
-    rows: IntArray
-    columns: IntArray
-    responsibilities: FloatArray
+    before: Records
+    after: Records
+    pairs: Records
     log_likelihood: float
-    ids: IntArray
-    innovations: FloatArray
-    born: IntArray
-    died: IntArray
+
+    @property
+    def rows(self) -> IntArray:
+        """(E,) component of each pair: its row before the step."""
+        return self.pairs["row"]
+
+    @property
+    def columns(self) -> IntArray:
+        """(E,) detection of each pair."""
+        return self.pairs["column"]
+
+    @property
+    def responsibilities(self) -> FloatArray:
+        """(E,) probability that the pair's component and detection belong together."""
+        return self.pairs["responsibility"]
+
+    @property
+    def ids(self) -> IntArray:
+        """(K,) identities of the components before the step, in the order of ``rows``."""
+        return self.before["id"]
+
+    @property
+    def innovations(self) -> FloatArray:
+        """(K, 4) innovation of the claimed detection over its predicted standard deviation.
+
+        In centre x, anchored y, width and height; NaN where nothing was claimed.
+        """
+        z = np.full((len(self.before), 4), np.nan)
+        survivors = np.isin(self.before["id"], self.after["id"])
+        after = self.after[: np.count_nonzero(survivors)]
+        z[survivors] = np.where(after["detection"][:, None] >= 0, after["z"], np.nan)
+        return z
+
+    @property
+    def born(self) -> IntArray:
+        """Identities that began in this step."""
+        return np.setdiff1d(self.after["id"], self.before["id"], assume_unique=True)
+
+    @property
+    def died(self) -> IntArray:
+        """Identities that ended in this step."""
+        return np.setdiff1d(self.before["id"], self.after["id"], assume_unique=True)
 
 
-def _field(name: str, value: object) -> tuple[Any, ...]:
-    if isinstance(value, tuple):
-        return (name, "f8", (len(value),))
-    return (name, "f8" if isinstance(value, float) else "i8")
-
-
-def parameters(config: Config) -> Records:
-    """Return the numbers of ``config.tracking`` that compiled code needs, as one record array of length 1."""
+def _settings(config: Config) -> dict[str, object]:
+    """Return the numbers of ``config.tracking`` that compiled code needs, by their keys."""
     tracking = config.tracking
     values: dict[str, object] = {"class_agnostic": tracking.class_agnostic}
     for section in (
@@ -149,10 +179,33 @@ def parameters(config: Config) -> Records:
     ):
         values.update(section)
     values["responsibilities"] = RESPONSIBILITIES.index(tracking.association.responsibilities)
-    record = np.zeros(1, np.dtype([_field(name, value) for name, value in values.items()]))
-    for name, value in values.items():
+    return values
+
+
+def _field(name: str, value: object) -> tuple[Any, ...]:
+    if isinstance(value, tuple):
+        return (name, "f8", (len(value),))
+    return (name, "f8" if isinstance(value, float) else "i8")
+
+
+PARAMETERS = np.dtype([_field(name, value) for name, value in _settings(Config()).items()])
+
+
+def parameters(config: Config) -> Records:
+    """Return the settings that compiled code needs as one record of :data:`PARAMETERS`."""
+    record = np.zeros(1, PARAMETERS)
+    for name, value in _settings(config).items():
         record[name] = value
     return record
+
+
+def room_for(count: int, dtype: np.dtype[np.void]) -> Records:
+    """Return records that are not yet set.
+
+    As ``numpy.empty``, which searches every type of records for fields that must be initialised. What compiled code
+    makes itself has an equal type that is not the same object, and comparing the two takes as long again.
+    """
+    return np.ndarray(count, dtype, np.empty(count * dtype.itemsize, np.uint8))
 
 
 def initial_state(config: Config) -> TrackerState:
