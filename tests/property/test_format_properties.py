@@ -116,7 +116,7 @@ def test_formats_return_what_they_hold(folder: Path, kind: str, table: TrackTabl
         np.testing.assert_array_equal(again.occlusions, np.where(table.occlusions > 0, 1, 0))
         first = {id_: _texts(table.select(table.ids == id_))[0] for id_ in table.ids.tolist()}
         assert _texts(again) == [first[id_] for id_ in table.ids.tolist()]
-    if kind == "mot-truth":
+    if kind in ("mot", "mot-truth"):
         np.testing.assert_array_equal(again.classes, table.classes)
 
 
@@ -128,7 +128,7 @@ def test_what_is_lost_is_told(folder: Path, kind: str, table: TrackTable, scored
     held = {name: getattr(table, name) for name in holds}
     if kind == "mot" or scored:
         held["scores"] = np.nan_to_num(table.scores)
-    if "class_names" not in FORMATS[kind].holds or kind == "cvat":  # of which a track has one class
+    if kind in ("mot-truth", "cvat"):  # which want a class in all rows, and one along a track
         held.pop("classes", None)
     if kind == "cvat":
         held["occlusions"] = np.minimum(table.occlusions, 1)

@@ -272,6 +272,21 @@ def test_csv_with_a_header(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("tails", "classes"),
+    [
+        ([",3,-1,-1", ",0,-1,-1"], [3, 0]),
+        ([",3,-1,-1", ",-1,-1,-1"], [3, -1]),
+        (["", ""], [-1, -1]),
+        ([",1.5,2,0", ",-7,2,0"], [-1, -1]),
+        ([",nan,2,0", ",1,2,0"], [-1, -1]),
+    ],
+)
+def test_classes_of_mot_challenge_tracks(tmp_path: Path, tails: list[str], classes: list[int]) -> None:
+    path = _file(tmp_path, "a.txt", "".join(f"{n},1,0,0,9,9,1{tail}\n" for n, tail in enumerate(tails, 1)))
+    assert read_tables(path, "mot")["a"].classes.tolist() == classes
+
+
+@pytest.mark.parametrize(
     ("name", "text", "truth", "kind"),
     [
         ("a.txt", "1,1,0,0,9,9,1,-1,-1,-1\n", None, "mot"),
@@ -310,8 +325,9 @@ def test_unknown_formats_and_files_are_told(tmp_path: Path) -> None:
     [
         (
             "mot",
-            "classes (4 rows); imputed marks (1 row); visible shares (3 rows); occlusion levels (2 rows); "
-            "truncation levels (2 rows); missing scores (1 row, written as -1); rows to be ignored (1, left out)",
+            "imputed marks (1 row); visible shares (3 rows); occlusion levels (2 rows); truncation levels (2 rows); "
+            "missing scores (1 row, written as -1); rows to be ignored (1, left out); "
+            "names of classes (1 is Pedestrian, 3 is Car, 9 is DontCare)",
         ),
         (
             "mot-truth",

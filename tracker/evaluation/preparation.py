@@ -286,7 +286,7 @@ def _kitti_rules(truth: TrackTable, tracks: TrackTable, name: str) -> _Rules:
     seen = (truth.ids >= 0) & (of(truth, name) | of(truth, _KITTI_NEIGHBOURS[name]))
     clear = (truth.occlusions <= _KITTI_MAX_OCCLUSION) & (truth.truncations <= _KITTI_MAX_TRUNCATION)
     wanted = seen & of(truth, name) & clear
-    eligible = of(tracks, name) if tracks.class_names else tracks.classes == NOT_STATED
+    eligible = of(tracks, name) if tracks.class_names else np.ones(len(tracks), np.bool_)
     regions = of(truth, DONT_CARE.casefold())
     return _Rules(wanted, seen, seen & ~wanted, regions, eligible, _KITTI_MIN_HEIGHT_PX)
 

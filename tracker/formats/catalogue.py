@@ -52,7 +52,10 @@ _ALL = frozenset({"scores", "classes", "class_names", "flags", "imputed", "visib
 
 FORMATS: Mapping[str, Format] = {
     "mot": Format(
-        "MOTChallenge tracks", _sole(read_tracks), lambda t, _, __: format_tracks(t).encode(), frozenset({"scores"})
+        "MOTChallenge tracks",
+        _sole(read_tracks),
+        lambda t, _, __: format_tracks(t).encode(),
+        frozenset({"scores", "classes"}),
     ),
     "mot-truth": Format(
         "MOTChallenge truth",

@@ -85,7 +85,10 @@ def read_detections(path: Path | str) -> dict[int, Detections]:
 
 
 def read_tracks(path: Path | str) -> TrackTable:
-    """Read a result file; columns after the seventh do not count, and scores may be any number.
+    """Read a result file; scores may be any number.
+
+    The eighth column is the class where it holds whole numbers from -1 alone, -1 for none; else it does not count,
+    nor do those after it.
 
     Raises
     ------
@@ -97,7 +100,7 @@ def read_tracks(path: Path | str) -> TrackTable:
     frames, boxes, ids = table.frames(), table.boxes_ltwh(), table.ids()
     table.demand(ids >= 0, lambda row: f"id is {ids[row]}; ids of tracks are whole numbers from 0")
     with table.naming_lines():
-        return TrackTable(frames, ids, boxes, table.finite(6, "score"))
+        return TrackTable(frames, ids, boxes, table.finite(6, "score"), table.result_classes())
 
 
 def read_truth(path: Path | str) -> TrackTable:
@@ -121,12 +124,17 @@ def read_truth(path: Path | str) -> TrackTable:
 
 
 def format_tracks(table: TrackTable) -> str:
-    """Return the rows ``frame,id,left,top,width,height,score,-1,-1,-1``, to the last digit; -1 for no score."""
+    """Return the rows ``frame,id,left,top,width,height,score,class,-1,-1``, to the last digit; -1 for none."""
     scores = np.where(np.isnan(table.scores), -1.0, table.scores)
     return "".join(
-        f"{frame},{id_},{left!r},{top!r},{width!r},{height!r},{score!r},-1,-1,-1\n"
-        for frame, id_, (left, top, width, height), score in zip(
-            table.frames.tolist(), table.ids.tolist(), table.boxes_ltwh.tolist(), scores.tolist(), strict=True
+        f"{frame},{id_},{left!r},{top!r},{width!r},{height!r},{score!r},{label},-1,-1\n"
+        for frame, id_, (left, top, width, height), score, label in zip(
+            table.frames.tolist(),
+            table.ids.tolist(),
+            table.boxes_ltwh.tolist(),
+            scores.tolist(),
+            table.classes.tolist(),
+            strict=True,
         )
     )
 
@@ -307,6 +315,13 @@ class _Table:
             lambda row: f"class is {column[row]:g}; classes are whole numbers from 0, or -1 in all rows",
         )
         return column.astype(np.int64)
+
+    def result_classes(self) -> IntArray:
+        """Return the eighth column of a result file if it holds classes, else not stated for all."""
+        rows, columns = self.values.shape
+        column = self.values[:, 7] if columns > 7 else np.full(rows, -1.0)
+        good = whole(column) & (column >= NOT_STATED)
+        return column.astype(np.int64) if good.all() else np.full(rows, NOT_STATED)
 
     def visibility(self) -> FloatArray:
         """Return the ninth column where it is the last, NaN for -1; else NaN for all."""
