@@ -43,7 +43,11 @@ PIECES = {
     ],
     "adaptation by correlation": ["adaptation.correlation=0"],
     "adaptation per object": ["adaptation.object_rate=0"],
-    "time laws": ["motion.process_time_exponent=[0, 0, 0, 0]"],
+    "time laws": [f"time_laws.{name}_exponent=0" for name in ("process_noise", "direction", "clutter", "learning")],
+    "time laws: process noise": ["time_laws.process_noise_exponent=0"],
+    "time laws: direction": ["time_laws.direction_exponent=0"],
+    "time laws: clutter": ["time_laws.clutter_exponent=0"],
+    "time laws: learning": ["time_laws.learning_exponent=0"],
     "learned birth threshold": ["lifecycle.learn_birth_score=false"],
     "birth veto": ["lifecycle.veto_iou=1"],
 }

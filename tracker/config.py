@@ -20,9 +20,8 @@ Probability: TypeAlias = Annotated[float, Field(gt=0.0, lt=1.0)]
 Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive: TypeAlias = Annotated[float, Field(gt=0.0)]
 NotNegative: TypeAlias = Annotated[float, Field(ge=0.0)]
-PerCoordinate: TypeAlias = tuple[float, float, float, float]
-"""One value for each coordinate: centre x, bottom edge y, width, height."""
 PositivePerCoordinate: TypeAlias = tuple[Positive, Positive, Positive, Positive]
+"""One value for each coordinate: centre x, bottom edge y, width, height."""
 
 
 class _Section(BaseModel):
@@ -138,9 +137,6 @@ class MotionConfig(_Section):
     process_noise: PositivePerCoordinate = Field(
         (0.02, 0.004, 0.005, 0.003), description="standard deviation of the acceleration, per (1/25 s)^2"
     )
-    process_time_exponent: PerCoordinate = Field(
-        (1.0, 1.0, 0.5, 0.5), description="process noise of a step of tau grows by tau to this power"
-    )
     initial_velocity: Positive = Field(0.1, description="standard deviation of a newborn's velocity, per 1/25 s")
     coasting_position_noise: Positive = Field(0.7, description="factor on position process noise while coasting")
     coasting_size_noise: Positive = Field(2.0, description="factor on size process noise while coasting")
@@ -174,6 +170,15 @@ class AssociationConfig(_Section):
     detection_decay: Share = Field(0.99, description="detection probability kept per 1/25 s without a detection")
     direction: NotNegative = Field(0.5, description="weight of the consistency of direction, in nats")
     claim: Probability = Field(0.1, description="least responsibility of a claimed detection")
+
+
+class TimeLawsConfig(_Section):
+    """How values that are stated for a step of 1/25 s change with its length: by that length to these powers."""
+
+    process_noise_exponent: float = Field(1.0, description="of the process noise: the kick to a velocity is the same")
+    direction_exponent: float = Field(0.5, description="of the weight of the direction")
+    clutter_exponent: float = Field(-0.75, description="of the clutter density")
+    learning_exponent: float = Field(1.0, description="of the rate at which the scene's process noise is learned")
 
 
 class RefinementConfig(_Section):
@@ -218,8 +223,14 @@ class TrackingConfig(_Section):
         description="frames that a report waits, to show objects from their first detection on and through gaps",
     )
     class_agnostic: bool = Field(False, description="let an object claim detections of other classes")
+    camera_motion: Literal["auto", "none"] = Field(
+        "auto",
+        description="auto: from the pictures of a video, and cuts too, unless its detections come from background "
+        "subtraction, which needs a still camera; none: as if it stood still; --camera-motion FILE wins",
+    )
     motion: MotionConfig = MotionConfig()
     association: AssociationConfig = AssociationConfig()
+    time_laws: TimeLawsConfig = TimeLawsConfig()
     refinement: RefinementConfig = RefinementConfig()
     adaptation: AdaptationConfig = AdaptationConfig()
     lifecycle: LifecycleConfig = LifecycleConfig()

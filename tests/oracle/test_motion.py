@@ -9,7 +9,9 @@ from filterpy.kalman import KalmanFilter
 
 from tracker.config import Config
 from tracker.tracking.motion import (
+    LONGEST_TAU,
     adapt,
+    bring_to_step,
     measured_coordinates,
     measurement_variance,
     predict,
@@ -27,6 +29,13 @@ POSITION, SIZE = slice(0, 2), slice(2, 4)
 def numbers(**sections):
     """Return the record of parameters of a configuration that differs in some keys from the default."""
     return parameters(Config.model_validate({"tracking": sections}))[0]
+
+
+def brought_to(tau):
+    """Return the default's parameters for a step of one length."""
+    p = numbers()
+    bring_to_step(p, tau)
+    return p
 
 
 def predicted_from(components, *how):
@@ -96,7 +105,7 @@ def damped_velocity(c, p, tau):
     "motion",
     [
         {},
-        {"process_time_exponent": [1.5, 0.5, 0.0, 2.0], "process_noise": [0.1, 0.03, 0.02, 0.007]},
+        {"process_noise": [0.1, 0.03, 0.02, 0.007]},
         {"coasting_damping": 0.8, "size_damping": 0.2, "coasting_position_noise": 3.0, "coasting_size_noise": 0.5},
     ],
 )
@@ -118,7 +127,7 @@ def test_prediction_is_filterpys(tau, motion):
             kf = kalman(before, i, velocity[i])
             kf.F = np.array([[1.0, tau], [0.0, 1.0]])
             # filterpy speaks of an acceleration that lasts for the step; ours moves by half of s in one step.
-            s = p["process_noise"][i] * factor * g * tau ** p["process_time_exponent"][i]
+            s = p["process_noise"][i] * factor * g
             kf.Q = Q_discrete_white_noise(2, dt=tau, var=(s / tau**2) ** 2)
             kf.predict()
             assert_equals_kalman(after, i, kf)
@@ -144,18 +153,29 @@ def test_a_box_that_shrinks_to_nothing_keeps_a_scale_of_one_pixel():
     np.testing.assert_allclose(box, [49.5, 49.0, 50.5, 50.0])
 
 
+@pytest.mark.parametrize("tau", [0.5, 1.0, 4.0, 250.0])
+def test_what_is_stated_per_25th_of_a_second_is_brought_to_the_length_of_the_step(tau):
+    p, stated, bounded = brought_to(tau), numbers(), min(tau, LONGEST_TAU)
+    np.testing.assert_allclose(p["process_noise"], stated["process_noise"] * tau)
+    assert p["direction"] == pytest.approx(stated["direction"] * bounded**0.5)
+    assert p["clutter_density"] == pytest.approx(stated["clutter_density"] * bounded**-0.75)
+    assert p["process_rate"] == pytest.approx(stated["process_rate"] * bounded)
+    changed = {"process_noise", "direction", "clutter_density", "process_rate"}
+    for name in set(stated.dtype.names) - changed:
+        np.testing.assert_array_equal(p[name], stated[name])
+
+
 @pytest.mark.parametrize("tau", [0.5, 1.0, 4.0])
-def test_noise_of_one_step_follows_the_laws_of_time(tau):
-    """The velocity kick of a position does not depend on the step; that of a size falls with its square root."""
+def test_the_kick_to_a_velocity_is_the_same_at_every_frame_rate(tau):
     components = random_components(np.random.default_rng(4), 1)
     for name in ("velocity", "p00", "p01", "p11", "log_noise_factor", "misses"):
         components[name] = 0
     components["p11"][0, SIZE] = 1e-300  # nothing known of approach, and no division of zero by zero
-    p = numbers()
+    p = brought_to(tau)
     after = predicted_from(components, initial_state(Config()).scene, STILL, tau, p)[0]
-    q = p["process_noise"] * after["scale"]
-    np.testing.assert_allclose(after["p11"], q**2 / np.array([1.0, 1.0, tau, tau]))
-    np.testing.assert_allclose(after["p00"], q**2 / 4.0 * np.array([tau**2, tau**2, tau, tau]))
+    q = numbers()["process_noise"] * after["scale"]
+    np.testing.assert_allclose(after["p11"], q**2)
+    np.testing.assert_allclose(after["p00"], q**2 / 4.0 * tau**2)
 
 
 def test_two_half_steps_are_one_step_where_nothing_is_random():

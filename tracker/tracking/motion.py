@@ -22,9 +22,34 @@ CONFIDENT = 0.8
 CONFIDENT_HITS = 5
 CONFIDENT_SCORE = 0.5
 Z_LIMIT = 3.0
+LONGEST_TAU = 12.5
+"""Half a second: how evidence changes over longer steps was never measured, and its laws end there."""
 
 
 @njit(cache=True, error_model="numpy")
+def bring_to_step(p: Record, tau: float) -> None:
+    """Bring what the parameters state for 1/25 s to a step of length ``tau``, in place.
+
+    Process noise grows with the step, so that the kick to a velocity is the same at every frame rate. A longer
+    step leaves an object's direction of motion a surer guide than its velocity, makes a detection near a predicted
+    object less likely to be clutter, and is a longer time over which process noise is learned.
+
+    Parameters
+    ----------
+    p
+        From :func:`tracker.tracking.state.parameters`, a copy for this step.
+    tau
+        Length of the step in 1/25 s.
+    """
+    bounded = min(tau, LONGEST_TAU)
+    for i in range(4):
+        p.process_noise[i] *= tau**p.process_noise_exponent
+    p.direction *= bounded**p.direction_exponent
+    p.clutter_density *= bounded**p.clutter_exponent
+    p.process_rate *= bounded**p.learning_exponent
+
+
+@njit(cache=True, error_model="numpy", inline="always")
 def predict(components: Records, scene: Records, affine: FloatArray, tau: float, p: Record, predicted: Records) -> None:
     """Move every component by the elapsed time and widen it: the warm start and the prior of this frame.
 
@@ -33,8 +58,8 @@ def predict(components: Records, scene: Records, affine: FloatArray, tau: float,
         v <- damped v,   m <- m + tau v
         P <- F P F' + Q,   F = [[1, tau], [0, 1]],   Q = s^2 [[1/4, 1/(2 tau)], [1/(2 tau), 1/tau^2]]
 
-    Q is that of white-noise acceleration over one step with s = q g tau^e; the exponent e states how the noise
-    of a step grows with its length. Damping touches the mean only.
+    Q is that of white-noise acceleration over one step with s = q g, q as :func:`bring_to_step` gives it. Damping
+    touches the mean only.
 
     Parameters
     ----------
@@ -45,7 +70,7 @@ def predict(components: Records, scene: Records, affine: FloatArray, tau: float,
     tau
         Elapsed time in 1/25 s.
     p
-        See :func:`tracker.tracking.state.parameters`.
+        The parameters, brought to this step.
     predicted
         (K,) where the result is written.
     """
@@ -63,8 +88,7 @@ def predict(components: Records, scene: Records, affine: FloatArray, tau: float,
     damping, survival = p.size_damping**tau, p.survival**tau
     noise = np.empty(4)
     for i in range(4):
-        noise[i] = p.process_noise[i] * tau ** p.process_time_exponent[i]
-        noise[i] *= scene[0].process_position if i < 2 else scene[0].process_size
+        noise[i] = p.process_noise[i] * (scene[0].process_position if i < 2 else scene[0].process_size)
     for k in range(len(predicted)):
         c = predicted[k]
         if moving:
@@ -140,7 +164,7 @@ def measurement_variance(i: int, scale: float, scene: Records, p: Record) -> flo
     return r * r
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def innovation_variances(predicted: Records, scene: Records, p: Record) -> FloatArray:
     """Return (K, 4) S = P00 + R in px^2."""
     S = np.empty((len(predicted), 4))
@@ -189,7 +213,7 @@ def update(c: Record, scene: Records, innovation: FloatArray, claimed: FloatArra
         c.p11[i] = p11 - p01 * p01 / S
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def adapt(
     predicted: Records,
     scene: Records,
@@ -265,7 +289,7 @@ def _bounded(factor: float, step: float) -> float:
     return min(max(factor * math.exp(step), 0.25), 4.0)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def predicted_boxes(predicted: Records, anchor: float) -> FloatArray:
     """Return (K, 4) left, top, right, bottom of the components, at least 1 px wide and high."""
     boxes = np.empty((len(predicted), 4))

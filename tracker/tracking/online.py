@@ -40,6 +40,7 @@ from tracker.tracking.lookahead import Held, Window, hold
 from tracker.tracking.motion import (
     TAU_PER_S,
     adapt,
+    bring_to_step,
     edges,
     innovation_variances,
     predict,
@@ -57,6 +58,7 @@ from tracker.tracking.state import (
     Records,
     StepInfo,
     TrackerState,
+    cut,
     initial_state,
     parameters,
     room_for,
@@ -68,7 +70,7 @@ CERTAIN = 1.0 - 1e-6
 _STILL = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _responsibilities(
     row_start: IntArray, column: IntArray, log_odds: FloatArray, columns: int, kind: int
 ) -> tuple[FloatArray, float]:
@@ -96,13 +98,15 @@ def _advance(
 ) -> tuple[int, int, int, Records, float]:
     """Run one frame; see :func:`step`.
 
-    The new components, scene and chains are written into ``alive`` (K + N,), ``scene`` (1,) and ``links`` (N,).
+    The new components, scene and chains are written into ``alive`` (K + N,), ``scene`` (1,) and ``links`` (N,);
+    ``parameter`` is brought to the length of the step.
 
     Returns
     -------
     How many components and chains there are now, the next identity, the responsibilities and the log-likelihood.
     """
     p = parameter[0]
+    bring_to_step(p, tau)
     scene[0] = scene_before[0]
     observed = observe(boxes_xyxy, scores, labels, p)
     n = len(observed.scores)
@@ -111,8 +115,8 @@ def _advance(
     predicted = alive[: len(components)]
     predict(components, scene_before, affine, tau, p, predicted)
     S = innovation_variances(predicted, scene, p)
-    row_start, column, beta, visible, log_evidence = _e_step(predicted, S, scene, observed, p)
-    graph = (row_start, column, beta)
+    graph, visible, log_evidence = _e_step(predicted, S, scene, observed, p)
+    row_start, column, beta = graph
     detection, confidence = _claim(row_start, column, beta, n, p)
     z = _innovations(predicted, S, observed.measured, detection)
     adapt(predicted, scene, z, confidence, observed.scores, detection, p)
@@ -138,40 +142,39 @@ def _advance(
     return survivors + len(chosen), chained, next_id + len(chosen), pairs, log_evidence
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _e_step(
     predicted: Records, S: FloatArray, scene: Records, observed: Observed, p: Record
-) -> tuple[IntArray, IntArray, FloatArray, FloatArray, float]:
-    """Return the responsibilities on their graph (row_start, column, beta), P_D, and the association's log evidence.
+) -> tuple[Graph, FloatArray, float]:
+    """Return the graph of responsibilities (row_start, column, beta), P_D, and the association's log evidence.
 
     The first round sees the prediction alone, the later ones what the other objects learned in the one before.
     """
-    n = len(observed.scores)
     boxes = predicted_boxes(predicted, p.anchor)
     at_mode = log_density_at_mode(predicted, S, p)
     shift = np.zeros((len(predicted), 2))
-    visible = detection_probability(predicted, cover_from_last_frame(predicted, boxes), p)
-    row_start, column, log_likelihood = pair_log_likelihoods(predicted, boxes, S, at_mode, shift, observed, p)
-    log_odds = pair_log_odds(row_start, log_likelihood, visible)
-    beta, log_evidence = _responsibilities(row_start, column, log_odds, n, p.responsibilities)
-    informed = False
+    cover = cover_from_last_frame(predicted, boxes)
+    informed, moved = False, True
     shift_prior = scene[0].shift_prior.copy()
-    for _ in range(1, p.rounds):
-        graph = (row_start, column, beta)
-        for i in range(2):
-            scene[0].shift_prior[i] = shift_prior[i]  # learned once a frame, from its last round
-        shift, learned = refine(predicted, S, scene, observed, graph, p)
-        if p.refined_hiding:
-            visible = detection_probability(predicted, cover_refined(predicted, S, observed.measured, graph, p), p)
-        if learned or informed:
-            informed = learned
+    for n in range(p.rounds):
+        if n > 0:
+            for i in range(2):
+                scene[0].shift_prior[i] = shift_prior[i]  # learned once a frame, from its last round
+            moved = informed
+            shift, informed = refine(predicted, S, scene, observed, graph, p)
+            moved = moved or informed
+            if p.refined_hiding:
+                cover = cover_refined(predicted, S, observed.measured, graph, p)
+        visible = detection_probability(predicted, cover, p)
+        if moved:
             row_start, column, log_likelihood = pair_log_likelihoods(predicted, boxes, S, at_mode, shift, observed, p)
         log_odds = pair_log_odds(row_start, log_likelihood, visible)
-        beta, log_evidence = _responsibilities(row_start, column, log_odds, n, p.responsibilities)
-    return row_start, column, beta, visible, log_evidence
+        beta, log_evidence = _responsibilities(row_start, column, log_odds, len(observed.scores), p.responsibilities)
+        graph = (row_start, column, beta)
+    return graph, visible, log_evidence
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _claim(
     row_start: IntArray, column: IntArray, beta: FloatArray, columns: int, p: Record
 ) -> tuple[IntArray, FloatArray]:
@@ -188,7 +191,7 @@ def _claim(
     return detection, confidence
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _innovations(predicted: Records, S: FloatArray, measured: FloatArray, detection: IntArray) -> FloatArray:
     """Return (K, 4) normalised innovations of the claimed detections; rows of objects without one are not set."""
     z = np.empty((len(predicted), 4))
@@ -200,7 +203,7 @@ def _innovations(predicted: Records, S: FloatArray, measured: FloatArray, detect
     return z
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _explained(
     graph: tuple[IntArray, IntArray, FloatArray], detection: IntArray, columns: int
 ) -> tuple[IntArray, FloatArray]:
@@ -216,7 +219,7 @@ def _explained(
     return owner, share
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _m_step(
     predicted: Records,
     scene: Records,
@@ -336,7 +339,7 @@ def _step(
         _STILL if camera_affine is None else _checked_affine(camera_affine),
         elapsed_s * TAU_PER_S,
         state.next_id,
-        parameter,
+        parameter.copy(),
         alive,
         scene,
         links,
@@ -476,6 +479,13 @@ class Tracker:
         """Return the objects of the newest frame; ``coasting`` adds those not seen in it and the tentative."""
         state = self._state
         return Tracks.of_rows(_report(state.components, state.frame_index, coasting, self._smoothed, self._anchor))
+
+    def cut(self) -> None:
+        """End all objects before the next frame, which shows another scene; their identities never come back.
+
+        Reports that wait still come; what was learned of the scores and noise stays.
+        """
+        self._state = cut(self._state)
 
     def reset(self) -> None:
         """Forget everything, waiting reports too; identities begin at 1 again."""

@@ -6,7 +6,7 @@ argument and are selected, copied and saved as one thing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -173,6 +173,7 @@ def _settings(config: Config) -> dict[str, object]:
     for section in (
         tracking.motion,
         tracking.association,
+        tracking.time_laws,
         tracking.refinement,
         tracking.adaptation,
         tracking.lifecycle,
@@ -206,6 +207,14 @@ def room_for(count: int, dtype: np.dtype[np.void]) -> Records:
     makes itself has an equal type that is not the same object, and comparing the two takes as long again.
     """
     return np.ndarray(count, dtype, np.empty(count * dtype.itemsize, np.uint8))
+
+
+def cut(state: TrackerState) -> TrackerState:
+    """Return the state with every object ended, as where a film is cut; what was learned of the scores and noise stays.
+
+    Identities go on counting: none comes back.
+    """
+    return replace(state, components=np.zeros(0, COMPONENT), chains=np.zeros(0, CHAIN))
 
 
 def initial_state(config: Config) -> TrackerState:
