@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tracker.app.live import track_live
     from tracker.app.pipeline import track_video
     from tracker.config import Config, load_config
     from tracker.errors import TrackerError
@@ -24,6 +25,7 @@ __all__ = [
     "Tracks",
     "__version__",
     "load_config",
+    "track_live",
     "track_video",
 ]
 
@@ -36,6 +38,7 @@ _HOMES = {
     "TrackerError": "tracker.errors",
     "Tracks": "tracker.structures",
     "load_config": "tracker.config",
+    "track_live": "tracker.app.live",
     "track_video": "tracker.app.pipeline",
 }
 

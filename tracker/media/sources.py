@@ -224,7 +224,7 @@ class _FileReader:
                 if stamp_s > anchor_s:
                     self._time_s = anchor_s = stamp_s
                     anchor_index = index
-            yield self._time_s, partial(_upright_bgr, frame)
+            yield self._time_s, partial(upright_bgr, frame)
 
     def loss(self, *, at_end: bool) -> str | None:
         faults = []
@@ -308,7 +308,7 @@ def _reason(error: OSError | av.FFmpegError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _upright_bgr(frame: VideoFrame) -> Image:
+def upright_bgr(frame: VideoFrame) -> Image:
     """Convert a decoded frame to blue-green-red, turned as its display matrix says.
 
     Where the file does not name its colour matrix, the picture's height does, as in the usual players.

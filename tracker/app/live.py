@@ -1,0 +1,474 @@
+"""The live loop: newest picture -> detector -> tracker -> whoever watches.
+
+A source, a detector and viewers each have a pace of their own. The source's thread keeps the newest picture; the loop
+takes it, and pictures that come while it works are dropped and counted. The tracker is told when each picture was
+captured, so that a dropped one is a longer step and nothing else.
+
+Identities end honestly: when the source was silent for longer than ``live.stall_s`` or changes its resolution, all
+tracks end, for nobody can say who is who after that. New ones go on with the next free id.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from queue import SimpleQueue
+
+import numpy as np
+
+from tracker.app.hub import Event, Hub, LiveFrame, LiveStats, State
+from tracker.app.inputs import Detect, Job, _detector
+from tracker.config import Config
+from tracker.detection.base import NeuralDetector
+from tracker.detection.recorded import RecordedDetector
+from tracker.errors import ConfigurationError, DetectorError, OutputError
+from tracker.formats.motchallenge import read_detections
+from tracker.media.camera import Captured, Clock, LiveCapture
+from tracker.media.overlay import OverlayPainter
+from tracker.media.recording import Recording
+from tracker.media.window import Window, save_snapshot
+from tracker.structures import Detections, Frame, Image, Tracks
+from tracker.tracking.online import Tracker, warm_up
+
+_POLL_S = 0.02  # keys, pauses and signals are looked at this often while no picture comes
+_RECENT_FRAMES = 100
+_REMEMBERED_LATENCIES = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LiveJob:
+    """What to follow.
+
+    Parameters
+    ----------
+    source
+        The number of a camera, a URL, or the path of a file that is replayed at its own pace.
+    config
+        The configuration.
+    detector
+        The detector; None for the one that the configuration names.
+    detections
+        For a file: recorded detections, by frame number or a file of them, instead of a detector.
+    clock
+        The time of the capture.
+    """
+
+    source: str
+    config: Config = field(default_factory=Config)
+    detector: Detect | None = None
+    detections: Path | Mapping[int, Detections] | None = None
+    clock: Clock = field(default_factory=Clock)
+
+
+@dataclass(slots=True)
+class LiveSummary:
+    """What a live run did.
+
+    Parameters
+    ----------
+    stats
+        The counts at its end.
+    drawn_ms, drawn_p99_ms
+        Median and 99th percentile of the time from a picture's capture until it was drawn (shown, with a window;
+        tracked, where nothing is drawn), of the last 20 000 pictures.
+    files
+        What was recorded.
+    recording_fault
+        Why the recording ended early, in one line; None when it did not.
+    """
+
+    stats: LiveStats = field(default_factory=LiveStats)
+    drawn_ms: float = 0.0
+    drawn_p99_ms: float = 0.0
+    files: list[Path] = field(default_factory=list)
+    recording_fault: str | None = None
+
+
+def track_live(
+    source: int | str | Path, config: Config | None = None, *, detector: Detect | None = None
+) -> Generator[tuple[Frame, Tracks], None, None]:
+    """Follow what a camera sees; yield the newest frame and the objects seen in it, again and again.
+
+    Frames that come while the caller is busy are skipped. Close the generator, or leave the loop, to end it.
+
+    Parameters
+    ----------
+    source
+        The number of a camera, a URL (``rtsp://``, ``http://``, ...), or a file, replayed at its own pace.
+    config
+        See :func:`tracker.load_config`; the defaults when left out.
+    detector
+        Called with each image, or its ``detect`` is; the configuration's detector when left out.
+
+    Raises
+    ------
+    TrackerError
+        For a source that cannot be opened, and for a detector that always fails.
+
+    Examples
+    --------
+    >>> for frame, tracks in track_live(0):  # doctest: +SKIP
+    ...     print(frame.time_s, tracks.ids, tracks.boxes_xyxy)
+    """
+    job = LiveJob(source=str(source), config=Config() if config is None else config, detector=detector)
+    follower = _Follower(job)
+    warm_up()
+    with LiveCapture(job.source, job.config.live, job.clock) as capture:
+        while not capture.ended:
+            captured = capture.newest(_POLL_S)
+            if captured is not None and (seen := follower.follow(captured)) is not None:
+                yield seen.frame, seen.reported
+
+
+def run_live(
+    job: LiveJob,
+    *,
+    hub: Hub | None = None,
+    show: bool = False,
+    record: Path | None = None,
+    stop: threading.Event | None = None,
+    notice: Callable[[str], None] = lambda _: None,
+    progress: Callable[[LiveStats], None] = lambda _: None,
+) -> LiveSummary:
+    """Follow a source until it ends, ``stop`` is set or the window is closed.
+
+    Parameters
+    ----------
+    job
+        What to follow.
+    hub
+        Where viewers look; it is closed at the end. While it is paused no picture is taken: those of a camera are
+        dropped, a file stands still.
+    show
+        Whether to open a window. Its keys: q quits, space pauses, s saves a snapshot, d shows diagnostics. Only the
+        main thread can have one.
+    record
+        Folder of a recording, see :class:`tracker.media.recording.Recording`. When it cannot be written any more,
+        what was written stays and whoever watches goes on watching; without window and hub the run ends.
+    stop
+        Once set, by the handler of a signal say, the run ends and its files are completed.
+    notice
+        Called with each line that the user should see, from any thread.
+    progress
+        Called after each frame, and when the state changes.
+
+    Raises
+    ------
+    TrackerError
+        For a source, detector, display or folder that cannot be used, and for a detector that fails
+        ``live.detector_failures`` times in a row. A recording is complete up to there.
+    """
+    watched = show or hub is not None
+    hub = hub or Hub()
+    news = _News(notice)
+    with ExitStack() as stack:
+        stack.callback(hub.close)
+        follower = _Follower(job, news.say)
+        window = stack.enter_context(Window(f"track {job.source}")) if show else None
+        hub.report(LiveStats())
+        progress(LiveStats())
+        warm_up()
+        capture = stack.enter_context(LiveCapture(job.source, job.config.live, job.clock, news.say))
+        recording = None if record is None else _recording(record, job.config, follower)
+        loop = _Loop(job, hub, follower, capture, window, recording, news, progress)
+        try:
+            loop.run(stop or threading.Event(), watched)
+        finally:
+            loop.end_recording()
+        return loop.summary()
+
+
+def _recording(folder: Path, config: Config, follower: _Follower) -> Recording:
+    classes = follower.class_names is not None
+    return Recording(folder, config.overlay.crf, config.live.segment_s, classes=classes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """A picture that the tracker has seen."""
+
+    frame: Frame
+    reported: Tracks
+    drawn: Tracks
+    detector_ms: float
+    tracker_ms: float
+
+
+class _Follower:
+    """Detector and tracker of one source."""
+
+    def __init__(self, job: LiveJob, notice: Callable[[str], None] = lambda _: None) -> None:
+        if job.config.tracking.lag_frames:
+            raise ConfigurationError(
+                f"tracking.lag_frames is {job.config.tracking.lag_frames}; live it must be 0: reports cannot wait"
+            )
+        self._job = job
+        self._notice = notice
+        self._limit = job.config.live.detector_failures
+        self._tracker = Tracker(job.config)
+        self._recorded = _recorded_detector(job)
+        self._detector = None if self._recorded is not None else _chosen_detector(job)
+        self._shape: tuple[int, ...] | None = None
+        network = self._detector if isinstance(self._detector, NeuralDetector) else None
+        self.class_names = None if network is None else network.class_names
+        self._failures_in_a_row = 0
+        self._reported: set[int] = set()
+        self.failures = 0
+        self.identities = 0
+
+    def follow(self, captured: Captured) -> _Seen | None:
+        """Take in a picture; return what is seen in it, None when the detector failed."""
+        frame = captured.frame
+        assert frame.image is not None
+        if captured.after_outage:
+            self._end_identities("the source was silent")
+        if frame.image.shape != self._shape:
+            if self._shape is not None:
+                size = f"{frame.image.shape[1]}x{frame.image.shape[0]}"
+                self._end_identities(f"the resolution is now {size}")
+                if self._detector is not None:
+                    self._detector = _chosen_detector(self._job)
+            self._shape = frame.image.shape
+        began_s = time.perf_counter()
+        detections = self._detect(frame, frame.image)
+        if detections is None:
+            return None
+        detected_s = time.perf_counter()
+        reported = self._tracker.update(detections, frame.time_s)
+        drawn = self._tracker.tracks(coasting=True)
+        ended_s = time.perf_counter()
+        self._count(reported, drawn)
+        return _Seen(frame, reported, drawn, 1e3 * (detected_s - began_s), 1e3 * (ended_s - detected_s))
+
+    def _detect(self, frame: Frame, image: Image) -> Detections | None:
+        try:
+            if self._recorded is not None:
+                detections = self._recorded.at(frame.index)
+            else:
+                assert self._detector is not None
+                look = self._detector.detect if hasattr(self._detector, "detect") else self._detector
+                detections = look(image)
+            if not isinstance(detections, Detections):
+                raise DetectorError(f"it returned a {type(detections).__name__}; it must return Detections")
+        except Exception as error:  # a detector may raise anything, and one bad picture must not end the day
+            self.failures += 1
+            self._failures_in_a_row += 1
+            reason = f"{type(error).__name__}: {error}"
+            if self._failures_in_a_row >= self._limit:
+                raise DetectorError(f"the detector failed {self._limit} times in a row, last with {reason}") from error
+            if self.failures == 1:
+                self._notice(f"the detector failed with {reason}; such pictures are skipped and counted")
+            return None
+        self._failures_in_a_row = 0
+        return detections
+
+    def _end_identities(self, reason: str) -> None:
+        state = self._tracker.state
+        if ended := len(state.components):
+            self._tracker.state = replace(state, components=state.components[:0], chains=state.chains[:0])
+            self._notice(f"{reason}: {ended} identities end")
+
+    def _count(self, reported: Tracks, drawn: Tracks) -> None:
+        """Count identities when they are first reported; those that are over need not be remembered."""
+        ids = set(reported.ids.tolist())
+        self.identities += len(ids - self._reported)
+        self._reported = (self._reported | ids) & set(drawn.ids.tolist())
+
+
+def _chosen_detector(job: LiveJob) -> Detect:
+    return _detector(Job(config=job.config, video=Path(job.source), detector=job.detector))
+
+
+def _recorded_detector(job: LiveJob) -> RecordedDetector | None:
+    if job.detections is None:
+        return None
+    if job.source.isdecimal() or "://" in job.source:
+        raise ConfigurationError(f"{job.source}: is not a file; recorded detections go with a file")
+    rows = read_detections(job.detections) if isinstance(job.detections, Path) else job.detections
+    return RecordedDetector(rows)
+
+
+class _News:
+    """Lines for the user, kept for those who look at the hub; may be told from any thread."""
+
+    def __init__(self, notice: Callable[[str], None]) -> None:
+        self._notice = notice
+        self._lines: SimpleQueue[str] = SimpleQueue()
+
+    def say(self, line: str) -> None:
+        self._notice(line)
+        self._lines.put(line)
+
+    def take(self, frame_index: int, time_s: float) -> tuple[Event, ...]:
+        """Return what has been said since the last call."""
+        return tuple(Event(frame_index, time_s, self._lines.get()) for _ in range(self._lines.qsize()))
+
+
+class _Loop:
+    """One run: takes pictures, hands out what is seen in them, and keeps the figures."""
+
+    def __init__(
+        self,
+        job: LiveJob,
+        hub: Hub,
+        follower: _Follower,
+        capture: LiveCapture,
+        window: Window | None,
+        recording: Recording | None,
+        news: _News,
+        progress: Callable[[LiveStats], None],
+    ) -> None:
+        self._job = job
+        self._hub = hub
+        self._follower = follower
+        self._capture = capture
+        self._window = window
+        self._recording = recording
+        self._snapshots = Path() if recording is None else recording.folder
+        self._news = news
+        self._progress = progress
+        self._painter = OverlayPainter(job.config.overlay, follower.class_names)
+        self._painted: Image | None = None
+        self._diagnostics = False
+        self._stats = LiveStats()
+        self._summary = LiveSummary()
+        self._moments_s: deque[float] = deque(maxlen=_RECENT_FRAMES)
+        self._tracked_ms: deque[float] = deque(maxlen=_RECENT_FRAMES)
+        self._drawn_ms: deque[float] = deque(maxlen=_REMEMBERED_LATENCIES)
+
+    def run(self, stop: threading.Event, watched: bool) -> None:
+        """Follow until the end."""
+        while not (stop.is_set() or self._capture.ended) and self._serve_window():
+            self._capture.pause(self._hub.paused)
+            if self._hub.paused:
+                self._report("paused")
+                stop.wait(_POLL_S)
+                continue
+            captured = self._capture.newest(_POLL_S)
+            if captured is None:
+                self._report(self._capture.state)
+            elif (seen := self._follower.follow(captured)) is not None:
+                self._hand_out(seen)
+                if self._summary.recording_fault is not None and not watched:
+                    return
+
+    def end_recording(self) -> None:
+        """Complete the files; a fault is told, not raised."""
+        if self._recording is None:
+            return
+        recording, self._recording = self._recording, None
+        self._summary.files = recording.files
+        try:
+            recording.close()
+        except OutputError as error:
+            self._summary.recording_fault = str(error)
+            self._news.say(f"recording stopped: {error}; what was written before is kept")
+
+    def summary(self) -> LiveSummary:
+        """Return what was done."""
+        self._summary.stats = self._counted("ended")
+        if self._drawn_ms:
+            self._summary.drawn_ms, self._summary.drawn_p99_ms = np.percentile(self._drawn_ms, (50, 99)).tolist()
+        return self._summary
+
+    def _hand_out(self, seen: _Seen) -> None:
+        frame = seen.frame
+        assert frame.image is not None
+        self._measure(seen)
+        index, time_s = self._stats.processed, frame.time_s
+        events = self._news.take(index, time_s)
+        self._hub.publish(LiveFrame(index, time_s, frame.image, seen.drawn, seen.reported, self._stats, events))
+        self._progress(self._stats)
+        if self._window is not None or self._recording is not None:
+            self._painted = self._paint(seen)
+            self._refresh_window()
+        self._drawn_ms.append(1e3 * (self._capture.now_s() - time_s))
+        if self._recording is not None:
+            assert self._painted is not None
+            try:
+                self._recording.write(self._painted, time_s, seen.reported)
+            except OutputError:
+                self.end_recording()
+
+    def _measure(self, seen: _Seen) -> None:
+        now_s = self._capture.now_s()
+        self._moments_s.append(now_s)
+        self._tracked_ms.append(1e3 * (now_s - seen.frame.time_s))
+        latency_ms, latency_p99_ms = np.percentile(self._tracked_ms, (50, 99)).tolist()
+        span_s = now_s - self._moments_s[0]
+        self._stats = replace(
+            self._counted("running"),
+            processed=self._stats.processed + 1,
+            fps=(len(self._moments_s) - 1) / span_s if span_s > 0.0 else 0.0,
+            latency_ms=latency_ms,
+            latency_p99_ms=latency_p99_ms,
+            detector_ms=_smoothed(self._stats.detector_ms, seen.detector_ms),
+            tracker_ms=_smoothed(self._stats.tracker_ms, seen.tracker_ms),
+        )
+
+    def _counted(self, state: State) -> LiveStats:
+        return replace(
+            self._stats,
+            state=state,
+            captured=self._capture.captured,
+            dropped=self._capture.dropped,
+            skipped=self._capture.corrupt + self._follower.failures,
+            reconnects=self._capture.reconnects,
+            identities=self._follower.identities,
+        )
+
+    def _report(self, state: State) -> None:
+        """Tell how the loop is doing while there is no picture, when that is news."""
+        events = self._news.take(self._stats.processed, self._capture.now_s())
+        if state != self._stats.state or events:
+            self._stats = self._counted(state)
+            self._hub.report(self._stats, events)
+            self._progress(self._stats)
+            self._refresh_window()
+
+    def _paint(self, seen: _Seen) -> Image:
+        assert seen.frame.image is not None
+        if self._painted is not None and self._painted.shape != seen.frame.image.shape:
+            self._painter = OverlayPainter(self._job.config.overlay, self._follower.class_names)
+        return self._painter.paint(seen.frame, seen.drawn)
+
+    def _refresh_window(self) -> None:
+        if self._window is not None and self._painted is not None:
+            self._window.show(self._painted, self._window_lines())
+
+    def _window_lines(self) -> list[str]:
+        stats = self._stats
+        if not self._diagnostics:
+            return [] if stats.state == "running" else [stats.state]
+        return [
+            f"{stats.state}  {stats.fps:.1f} frames/s",
+            f"latency {stats.latency_ms:.0f} ms, 99 % {stats.latency_p99_ms:.0f} ms",
+            f"detector {stats.detector_ms:.1f} ms, tracker {stats.tracker_ms:.2f} ms",
+            f"captured {stats.captured}, dropped {stats.dropped}, skipped {stats.skipped}",
+            f"identities {stats.identities}, reconnects {stats.reconnects}",
+        ]
+
+    def _serve_window(self) -> bool:
+        """Do what the window's keys ask for; return False when the run shall end."""
+        key = None if self._window is None else self._window.poll()
+        if key == " ":
+            self._hub.request_pause(not self._hub.paused)
+        elif key == "d":
+            self._diagnostics = not self._diagnostics
+            self._refresh_window()
+        elif key == "s" and self._painted is not None:
+            try:
+                self._news.say(f"snapshot: {save_snapshot(self._snapshots, self._painted)}")
+            except OutputError as error:
+                self._news.say(f"no snapshot: {error}")
+        return key != "q"
+
+
+def _smoothed(before_ms: float, now_ms: float) -> float:
+    """Return an average that forgets, over about ten frames."""
+    return now_ms if before_ms == 0.0 else 0.9 * before_ms + 0.1 * now_ms

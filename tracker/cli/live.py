@@ -1,0 +1,175 @@
+"""``track live``: follow the objects that a camera or stream sees."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from tracker.cli.common import BAD_INPUT, ConfigOption, SetOption, exit_with, one_line_errors
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tracker.app.hub import Hub, LiveStats
+    from tracker.app.live import LiveSummary
+
+_SIGNALED = 128  # a command that ends on signal N exits with 128 + N
+_REDRAWS_PER_S = 4
+
+
+def live(
+    camera: Annotated[
+        str,
+        typer.Option(
+            metavar="N|URL|FILE",
+            help="Number of a camera, URL of a stream, or a file, which is replayed at its own pace.",
+        ),
+    ] = "0",
+    config: ConfigOption = "default.yaml",
+    settings: SetOption = None,
+    detections: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="For a file: MOTChallenge detections, instead of a detector.")
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Open a window. Keys: q quit, space pause, s snapshot, d diagnostics.")
+    ] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Record overlay.mp4 and tracks.txt, whole to the last second or so."),
+    ] = None,
+    serve: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:]PORT", help="Serve a page with the live picture; on this machine alone by default."
+        ),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="What the page asks for.", show_default="random, where it is needed"),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+) -> None:
+    """Follow the objects that a camera or stream sees, until it ends or Ctrl-C.
+
+    Always the newest picture is taken: what comes while the detector works is dropped and counted. A source that is
+    lost is connected anew.
+
+    Example: track live --camera rtsp://camera/stream --serve 8000 --record today
+    """
+    if token is not None and serve is None:
+        raise typer.BadParameter("goes with --serve", param_hint="--token")
+    with one_line_errors(), ExitStack() as stack:
+        from tracker.app.live import LiveJob, run_live
+        from tracker.config import load_config
+
+        job = LiveJob(source=camera, config=load_config(config, settings or ()), detections=detections)
+        stop, received = stack.enter_context(_stop_on_signals())
+        progress, notice = stack.enter_context(_status_line(quiet))
+        hub = None if serve is None else stack.enter_context(_page(serve, token, notice))
+        try:
+            summary = run_live(job, hub=hub, show=show, record=record, stop=stop, notice=notice, progress=progress)
+        except KeyboardInterrupt:
+            exit_with("interrupted at once", _SIGNALED + signal.SIGINT)
+    if not quiet:
+        Console().print(_summary_table(summary))
+    if summary.recording_fault is not None:
+        exit_with(f"error: the recording ended early: {summary.recording_fault}", BAD_INPUT)
+    if received:
+        raise typer.Exit(_SIGNALED + received[0])
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
+    """Let the first SIGINT or SIGTERM set the event, so that files can be completed; the next one breaks in."""
+    stop = threading.Event()
+    received: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_signal(number: int, _: object) -> None:
+        received.append(number)
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    for number in before:
+        signal.signal(number, on_signal)
+    try:
+        yield stop, received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _page(address: str, token: str | None, notice: Callable[[str], None]) -> Iterator[Hub]:
+    """Serve the page, tell its address, and yield the hub that feeds it."""
+    from tracker.app.hub import Hub
+    from tracker.app.web import parse_address, serve
+
+    hub = Hub()
+    host, port = parse_address(address)
+    with serve(hub, host, port, token) as page:
+        notice(f"page: {page.url}")
+        yield hub
+
+
+@contextmanager
+def _status_line(quiet: bool) -> Iterator[tuple[Callable[[LiveStats], None], Callable[[str], None]]]:
+    """Show how it is going on a terminal; yield the functions for progress and for lines to be seen."""
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console(stderr=True, quiet=quiet)
+    stats: LiveStats | None = None
+
+    def line() -> Text:
+        return Text("" if stats is None else _status(stats), no_wrap=True, overflow="ellipsis")
+
+    def progress(now: LiveStats) -> None:
+        nonlocal stats
+        stats = now
+
+    def notice(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    if quiet or not console.is_terminal:
+        yield progress, notice
+        return
+    with Live(get_renderable=line, console=console, refresh_per_second=_REDRAWS_PER_S, transient=True):
+        yield progress, notice
+
+
+def _status(stats: LiveStats) -> str:
+    return (
+        f"{stats.state}  {stats.fps:.1f} frames/s  latency {stats.latency_ms:.0f} ms  "
+        f"identities {stats.identities}  dropped {stats.dropped}  skipped {stats.skipped}"
+    )
+
+
+def _summary_table(summary: LiveSummary) -> Table:
+    """Return what was done, one line each."""
+    from rich.table import Table
+
+    stats = summary.stats
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    if summary.files:
+        table.add_row("recorded", escape(", ".join(str(path) for path in summary.files)))
+    table.add_row("identities", f"{stats.identities}")
+    table.add_row(
+        "pictures",
+        f"{stats.captured} captured, {stats.processed} processed, {stats.dropped} dropped, {stats.skipped} skipped",
+    )
+    table.add_row("latency", f"{summary.drawn_ms:.1f} ms, 99 % within {summary.drawn_p99_ms:.1f} ms")
+    if stats.reconnects:
+        table.add_row("reconnects", f"{stats.reconnects}")
+    return table

@@ -1,0 +1,279 @@
+"""Recording of something that may end at any moment: by a power cut, a full disk, ``kill -9``.
+
+A recording is a folder of segments, ``overlay.mp4`` with ``tracks.txt``, then ``overlay-2.mp4`` with
+``tracks-2.txt`` and so on. The videos are fragmented MP4: every second or so a fragment is written that needs
+nothing of what follows, so that a file that was never closed plays up to its last fragment. The rows of the tracks
+are handed to the system frame by frame.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from fractions import Fraction
+from itertools import count
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+from typing import IO, Final, Self
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from tracker.errors import OutputError
+from tracker.formats.motchallenge import format_rows
+from tracker.structures import Image, Tracks
+
+_ENCODER: Final = "libx264"
+_NOMINAL_RATE_HZ = 30
+_TICKS_PER_S = 90_000
+_FRAGMENT_S = 1.0
+_BT709 = 1
+_LIMITED_RANGE = 1
+_ACCURATE_BILINEAR = 0x40002  # SWS_BILINEAR | SWS_ACCURATE_RND
+_NEVER = 1 << 20  # frames from one key picture to the next, but for those that are asked for
+_WAITING_FRAMES = 4
+
+
+class FragmentedVideo:
+    """An H.264 video that plays up to its last second however its writing ends.
+
+    Parameters
+    ----------
+    path
+        The file; it must not exist.
+    width_px, height_px
+        Size of the images to come; odd sizes are made even by repeating the last column or row.
+    crf
+        Quality: 0 lossless, 23 usual, 51 worst.
+
+    Raises
+    ------
+    OutputError
+        From every method, when the file cannot be written; it then ends with its last whole fragment.
+    """
+
+    def __init__(self, path: Path, width_px: int, height_px: int, crf: int) -> None:
+        self.path = path
+        self._start_s: float | None = None
+        self._ticks = -1
+        self._fragment_ticks = 0
+        with _output_errors(path):
+            self._file = _WholeFragments(path.open("xb", buffering=0))
+            self._container = av.open(
+                self._file,
+                "w",
+                format="mp4",
+                options={"movflags": "empty_moov+default_base_moof+frag_keyframe", "flush_packets": "1"},
+            )
+            # Without look-ahead and B-frames no picture waits in the encoder for later ones.
+            options = {"preset": "veryfast", "tune": "zerolatency", "crf": str(crf), "g": str(_NEVER)}
+            stream = self._container.add_stream(_ENCODER, rate=_NOMINAL_RATE_HZ, options=options)
+            assert isinstance(stream, VideoStream)
+            stream.width, stream.height = width_px + width_px % 2, height_px + height_px % 2
+            stream.pix_fmt = "yuv420p"
+            context = stream.codec_context
+            context.time_base = Fraction(1, _TICKS_PER_S)
+            context.colorspace = context.color_primaries = context.color_trc = _BT709
+            context.color_range = _LIMITED_RANGE
+            self._stream = stream
+            self._container.start_encoding()
+            self._file.mark_whole()
+
+    def write(self, image: Image, time_s: float) -> None:
+        """Append an image (height, width, 3) of the announced size; the first one's time becomes 0."""
+        height_px, width_px = image.shape[:2]
+        if width_px % 2 or height_px % 2:
+            image = np.pad(image, ((0, height_px % 2), (0, width_px % 2), (0, 0)), mode="edge")
+        if self._start_s is None:
+            self._start_s = time_s
+        self._ticks = max(round((time_s - self._start_s) * _TICKS_PER_S), self._ticks + 1)
+        picture = VideoFrame.from_ndarray(image, "bgr24").reformat(
+            format="yuv420p",
+            dst_colorspace=_BT709,
+            dst_color_range=_LIMITED_RANGE,
+            interpolation=_ACCURATE_BILINEAR,
+        )
+        picture.pts, picture.time_base = self._ticks, Fraction(1, _TICKS_PER_S)
+        if self._ticks >= self._fragment_ticks:
+            # A fragment ends where the next key picture comes: by time, since a live rate is not known beforehand.
+            picture.pict_type = av.video.frame.PictureType.I
+            self._fragment_ticks = self._ticks + round(_FRAGMENT_S * _TICKS_PER_S)
+        with _output_errors(self.path):
+            self._container.mux(self._stream.encode(picture))
+            self._file.mark_whole()
+
+    def close(self) -> None:
+        """Complete and close the file."""
+        with ExitStack() as stack:
+            stack.callback(self._file.close)
+            with _output_errors(self.path):
+                if not self._file.failed:
+                    self._container.mux(self._stream.encode())
+                self._container.close()
+
+
+class _WholeFragments:
+    """The file beneath a muxer: what cannot be written whole is taken back, and nothing more is written then."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._whole_bytes = 0
+        self.failed = False
+
+    def write(self, data: bytes) -> int:
+        """Write all of ``data``, as libav calls it; after a failure nothing."""
+        if self.failed:
+            return len(data)
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            self.failed = True
+            with suppress(OSError):
+                self._file.truncate(self._whole_bytes)
+            raise
+        return len(data)
+
+    def mark_whole(self) -> None:
+        """Take what has been written so far for whole."""
+        self._whole_bytes = self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Segment:
+    """A video and the rows that belong to its pictures."""
+
+    def __init__(self, video: Path, rows: Path, image: Image, time_s: float, crf: int) -> None:
+        self.size = image.shape
+        self.start_s = time_s
+        self._rows_path = rows
+        self._frames = 0
+        self._video = FragmentedVideo(video, image.shape[1], image.shape[0], crf)
+        with _output_errors(rows):
+            self._rows = rows.open("x", encoding="utf-8", newline="\n")
+
+    def write(self, image: Image, time_s: float, tracks: Tracks, *, classes: bool) -> None:
+        self._frames += 1
+        self._video.write(image, time_s)
+        with _output_errors(self._rows_path):
+            self._rows.write(format_rows(self._frames, tracks, classes=classes))
+            self._rows.flush()
+
+    def close(self) -> None:
+        with ExitStack() as stack:
+            stack.callback(self._video.close)
+            with _output_errors(self._rows_path):
+                self._rows.close()
+
+
+class Recording:
+    """Pictures with their tracks, encoded and written in a thread of their own.
+
+    A segment ends after ``segment_s`` or when the pictures change their size. Frame numbers in its ``tracks`` file
+    are those of the pictures in its ``overlay`` video, counted from 1; identities run on through all segments. What
+    the folder holds is never replaced: a later recording goes on with the next free number.
+
+    Parameters
+    ----------
+    folder
+        Where the files go; made when it does not exist.
+    crf
+        Quality of the video: 0 lossless, 23 usual, 51 worst.
+    segment_s
+        Length of a segment.
+    classes
+        Whether the rows tell classes, see :func:`tracker.formats.motchallenge.format_rows`.
+
+    Raises
+    ------
+    OutputError
+        When the folder cannot be made; from :meth:`write` and :meth:`close`, when a file could not be written. The
+        files are complete up to there.
+    """
+
+    def __init__(self, folder: Path, crf: int, segment_s: float, *, classes: bool = False) -> None:
+        self.folder = folder
+        self.files: list[Path] = []
+        self._crf = crf
+        self._segment_s = segment_s
+        self._classes = classes
+        self._segment: _Segment | None = None
+        self._room = threading.Semaphore(_WAITING_FRAMES)
+        self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._fault: BaseException | None = None
+        with _output_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._thread = threading.Thread(target=self._work, name="recording", daemon=True)
+        self._thread.start()
+
+    def write(self, image: Image, time_s: float, tracks: Tracks) -> None:
+        """Append a picture, which must not change any more, and its tracks; waits while the encoder lags behind."""
+        self._room.acquire()
+        if self._fault is not None:
+            raise self._fault
+        self._waiting.put(lambda: self._write(image, time_s, tracks))
+
+    def close(self) -> None:
+        """Write what is waiting, and complete the files."""
+        if self._thread.is_alive():
+            self._waiting.put(None)
+            self._thread.join()
+        if self._fault is not None:
+            raise self._fault
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _work(self) -> None:
+        try:
+            with ExitStack() as stack:
+                stack.callback(self._end_segment)
+                while (write := self._waiting.get()) is not None:
+                    write()
+                    self._room.release()
+        except BaseException as error:  # whatever it is, it belongs to the caller
+            self._fault = error
+            self._room.release()
+
+    def _write(self, image: Image, time_s: float, tracks: Tracks) -> None:
+        segment = self._segment
+        if segment is not None and (image.shape != segment.size or time_s - segment.start_s >= self._segment_s):
+            self._end_segment()
+        if self._segment is None:
+            video, rows = self._next_names()
+            self.files += [video, rows]
+            self._segment = _Segment(video, rows, image, time_s, self._crf)
+        self._segment.write(image, time_s, tracks, classes=self._classes)
+
+    def _end_segment(self) -> None:
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            segment.close()
+
+    def _next_names(self) -> tuple[Path, Path]:
+        for number in count(1):
+            suffix = f"-{number}" if number > 1 else ""
+            names = self.folder / f"overlay{suffix}.mp4", self.folder / f"tracks{suffix}.txt"
+            if not any(name.exists() for name in names):
+                return names
+        raise AssertionError("count() does not end")
+
+
+@contextmanager
+def _output_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, av.FFmpegError) as error:
+        raise OutputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
