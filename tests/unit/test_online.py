@@ -12,7 +12,7 @@ import pytest
 import tracker.tracking.online as module
 from tracker.config import Config
 from tracker.structures import Detections, Status
-from tracker.tracking.motion import measurement_variance, predict
+from tracker.tracking.motion import bring_to_step, measurement_variance, predict
 from tracker.tracking.online import Tracker, step, warm_up
 from tracker.tracking.state import initial_state, parameters
 
@@ -209,6 +209,7 @@ def test_a_lone_object_moves_by_kalmans_gain_and_its_responsibility():
     """The whole frame by hand: prediction, closed-form responsibility, MAP update."""
     settings = config(adaptation={"inflation": False})
     p, state = parameters(settings)[0], initial_state(settings)
+    bring_to_step(p, 2.0)
     for n, detections in enumerate(walk(3)):
         state, _ = step(state, detections, settings, time_s=n / 25.0)
     detections = seen(BOX + np.array([20.0, 4.0, 22.0, 1.0]))

@@ -13,7 +13,7 @@ common, and who is hidden at this frame's positions.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numba import njit
@@ -22,6 +22,9 @@ from tracker.structures import FloatArray, IntArray
 from tracker.tracking.gating import Grid, box_area, grid_of, overlapping_pairs, overlaps_among
 from tracker.tracking.motion import edges, measured_coordinates
 from tracker.tracking.state import RECENT_CENTRES, Record, Records
+
+Graph: TypeAlias = tuple[IntArray, IntArray, FloatArray]
+"""Sparse responsibilities: (K + 1,) first pair of each object, (E,) detection, (E,) responsibility."""
 
 LOG_2PI = math.log(2.0 * math.pi)
 LOG_ODDS_LIMIT = 50.0
@@ -66,7 +69,7 @@ class Observed(NamedTuple):
     score_evidence: FloatArray
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def observe(boxes_xyxy: FloatArray, scores: FloatArray, labels: IntArray, p: Record) -> Observed:
     """Take in the detections whose score is not below the floor."""
     n = 0
@@ -88,7 +91,7 @@ def observe(boxes_xyxy: FloatArray, scores: FloatArray, labels: IntArray, p: Rec
     return Observed(detection[:n], grid_of(boxes), measured, heard_scores, heard_labels, score_evidence)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def cover_from_last_frame(predicted: Records, boxes: FloatArray) -> FloatArray:
     """Return (K,) the largest share of each predicted box that one nearer object, seen last frame, covers.
 
@@ -105,12 +108,12 @@ def cover_from_last_frame(predicted: Records, boxes: FloatArray) -> FloatArray:
     return cover
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def cover_refined(
     predicted: Records,
     S: FloatArray,
     measured: FloatArray,
-    graph: tuple[IntArray, IntArray, FloatArray],
+    graph: Graph,
     p: Record,
 ) -> FloatArray:
     """Return (K,) the cover at this frame's positions, by objects that round 1 found in this frame.
@@ -146,7 +149,7 @@ def cover_refined(
     return cover
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def detection_probability(predicted: Records, cover: FloatArray, p: Record) -> FloatArray:
     """Return (K,) P_D: less for who should be hidden, less for who was not seen for a while."""
     probability = np.empty(len(predicted))
@@ -158,7 +161,7 @@ def detection_probability(predicted: Records, cover: FloatArray, p: Record) -> F
     return probability
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def log_density_at_mode(predicted: Records, S: FloatArray, p: Record) -> FloatArray:
     """Return (K,) what a detection exactly where it is expected says for each object, against clutter."""
     density, weight = np.empty(len(predicted)), p.coordinate_weight
@@ -240,7 +243,7 @@ def pair_log_likelihoods(
     return row_start, column[:count], log_likelihood[:count]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def pair_log_odds(row_start: IntArray, log_likelihood: FloatArray, visible: FloatArray) -> FloatArray:
     """Return (E,) log odds of the pairs: what speaks for each, and (K,) P_D of its object, within +-50."""
     log_odds = np.empty_like(log_likelihood)
@@ -274,13 +277,13 @@ def direction_evidence(c: Record, x: float, y: float, weight: float) -> float:
     return weight * min(u / least, 1.0) * min(d / least, 1.0) * (ux * dx + uy * dy) / (u * d)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def refine(
     predicted: Records,
     S: FloatArray,
     scene: Records,
     observed: Observed,
-    graph: tuple[IntArray, IntArray, FloatArray],
+    graph: Graph,
     p: Record,
 ) -> tuple[FloatArray, bool]:
     """Return the shift (K, 2) in px that each object takes over from the others, and whether there is any.

@@ -37,7 +37,7 @@ CHAIN_IOU = 0.5
 """Overlap from which a detection may continue a chain."""
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def free_detections(
     grid: Grid,
     labels: IntArray,
@@ -94,7 +94,7 @@ def boxes_of(boxes_xyxy: FloatArray, rows: IntArray) -> FloatArray:
     return chosen
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def scored_as_objects(free: IntArray, scores: FloatArray, birth_score: float) -> IntArray:
     """Return those of the free detections whose score is not below the birth threshold."""
     chosen = np.empty(len(free), np.int64)
@@ -122,7 +122,7 @@ def object_probability(scene: Records, b: int, birth_score: float) -> float:
     return (objects + PRIOR_COUNT * prior) / (objects + clutter + PRIOR_COUNT)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def count_claimed(scene: Records, components: Records, detection: IntArray, scores: FloatArray) -> None:
     """Let all counts fade, once a frame, and count what proven objects have claimed.
 
@@ -141,7 +141,7 @@ def count_claimed(scene: Records, components: Records, detection: IntArray, scor
         scene[0].clutter[b] *= COUNT_DECAY
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def learn_birth_score(scene: Records, birth_score: float) -> None:
     """Set the scene's birth threshold: the lowest score above which detections are objects at 80 %."""
     b = score_bin(HIGHEST_BIRTH_SCORE)
@@ -157,7 +157,7 @@ def learn_birth_score(scene: Records, birth_score: float) -> None:
         scene[0].birth_score = LOWEST_BIN + SCORE_BIN_WIDTH * b
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def follow_chains(
     scene: Records, chains: Records, boxes_xyxy: FloatArray, scores: FloatArray, free: IntArray, links: Records
 ) -> None:
@@ -250,7 +250,7 @@ def _linked(start: IntArray, column: IntArray, iou: FloatArray, columns: int) ->
     return linked
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def newborn(observed: Observed, chosen: IntArray, scene: Records, next_id: int, p: Record, born: Records) -> None:
     """Write a component for each chosen detection: at rest, as uncertain as its measurement, as a rule tentative.
 
@@ -300,7 +300,7 @@ def survives(c: Record, p: Record) -> bool:
     return c.misses == 0 or (c.status == 1 and c.misses <= p.max_misses_frames)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def renew(components: Records, p: Record) -> int:
     """Confirm who has been seen often enough, move the survivors to the beginning and return how many there are."""
     count = 0

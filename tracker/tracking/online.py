@@ -16,6 +16,7 @@ from tracker.config import Config
 from tracker.mixture.exclusive import association_marginals, independent_marginals, most_probable_claims
 from tracker.structures import TRACK, Detections, FloatArray, IntArray, Tracks
 from tracker.tracking.evidence import (
+    Graph,
     Observed,
     cover_from_last_frame,
     cover_refined,
@@ -53,6 +54,7 @@ from tracker.tracking.state import (
     COMPONENT,
     EXCLUSIVE,
     PAIR,
+    PARAMETERS,
     SCENE,
     Record,
     Records,
@@ -95,17 +97,19 @@ def _advance(
     alive: Records,
     scene: Records,
     links: Records,
+    parameter_of_step: Records,
 ) -> tuple[int, int, int, Records, float]:
     """Run one frame; see :func:`step`.
 
     The new components, scene and chains are written into ``alive`` (K + N,), ``scene`` (1,) and ``links`` (N,);
-    ``parameter`` is brought to the length of the step.
+    ``parameter_of_step`` (1,) is scratch.
 
     Returns
     -------
     How many components and chains there are now, the next identity, the responsibilities and the log-likelihood.
     """
-    p = parameter[0]
+    parameter_of_step[0] = parameter[0]
+    p = parameter_of_step[0]
     bring_to_step(p, tau)
     scene[0] = scene_before[0]
     observed = observe(boxes_xyxy, scores, labels, p)
@@ -157,7 +161,13 @@ def _e_step(
     informed, moved = False, True
     shift_prior = scene[0].shift_prior.copy()
     for n in range(p.rounds):
-        if n > 0:
+        visible = detection_probability(predicted, cover, p)
+        if moved:
+            row_start, column, log_likelihood = pair_log_likelihoods(predicted, boxes, S, at_mode, shift, observed, p)
+        log_odds = pair_log_odds(row_start, log_likelihood, visible)
+        beta, log_evidence = _responsibilities(row_start, column, log_odds, len(observed.scores), p.responsibilities)
+        graph = (row_start, column, beta)
+        if n + 1 < p.rounds:
             for i in range(2):
                 scene[0].shift_prior[i] = shift_prior[i]  # learned once a frame, from its last round
             moved = informed
@@ -165,12 +175,6 @@ def _e_step(
             moved = moved or informed
             if p.refined_hiding:
                 cover = cover_refined(predicted, S, observed.measured, graph, p)
-        visible = detection_probability(predicted, cover, p)
-        if moved:
-            row_start, column, log_likelihood = pair_log_likelihoods(predicted, boxes, S, at_mode, shift, observed, p)
-        log_odds = pair_log_odds(row_start, log_likelihood, visible)
-        beta, log_evidence = _responsibilities(row_start, column, log_odds, len(observed.scores), p.responsibilities)
-        graph = (row_start, column, beta)
     return graph, visible, log_evidence
 
 
@@ -204,9 +208,7 @@ def _innovations(predicted: Records, S: FloatArray, measured: FloatArray, detect
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def _explained(
-    graph: tuple[IntArray, IntArray, FloatArray], detection: IntArray, columns: int
-) -> tuple[IntArray, FloatArray]:
+def _explained(graph: Graph, detection: IntArray, columns: int) -> tuple[IntArray, FloatArray]:
     """Return (N,) who claims each detection, -1 for nobody, and (N,) the share that all components have in it."""
     row_start, column, beta = graph
     owner, share = np.empty(columns, np.int64), np.zeros(columns)
@@ -224,7 +226,7 @@ def _m_step(
     predicted: Records,
     scene: Records,
     observed: Observed,
-    graph: tuple[IntArray, IntArray, FloatArray],
+    graph: Graph,
     detection: IntArray,
     confidence: FloatArray,
     z: FloatArray,
@@ -339,10 +341,11 @@ def _step(
         _STILL if camera_affine is None else _checked_affine(camera_affine),
         elapsed_s * TAU_PER_S,
         state.next_id,
-        parameter.copy(),
+        parameter,
         alive,
         scene,
         links,
+        room_for(1, PARAMETERS),
     )
     new = TrackerState(alive[:count], scene, links[:chained], next_id, state.frame_index + 1, time_s)
     return new, StepInfo(state.components, new.components, pairs, log_evidence)
