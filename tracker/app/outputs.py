@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +21,8 @@ from tracker.errors import OutputError
 from tracker.media.sinks import PendingFile
 
 OVERLAY, TRACKS, RECORD = "overlay.mp4", "tracks.txt", "run.yaml"
+DIAGNOSTICS, DETECTIONS = "diagnostics.csv", "detections.txt"
+"""What a run writes only when it is asked to."""
 
 Sink = TypeVar("Sink", bound=PendingFile)
 
@@ -43,6 +45,8 @@ class RunFolder:
     ----------
     path
         The folder.
+    extra
+        Names of files that the run writes besides the usual ones.
 
     Raises
     ------
@@ -50,9 +54,9 @@ class RunFolder:
         When the path is not a folder, or holds files of our names that no run of ours left there.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, extra: Iterable[str] = ()) -> None:
         self.path = path
-        self._earlier = _own_files(path)
+        self._earlier = _own_files(path, {OVERLAY, TRACKS, RECORD, *extra})
         self._sinks: list[PendingFile] = []
         self._cleanup = ExitStack()
 
@@ -121,13 +125,17 @@ class _RecordFile(PendingFile):
         pass
 
 
-def _own_files(folder: Path) -> set[str]:
-    """Return the names of an earlier run's files; raise when there are files that are not such."""
+def _own_files(folder: Path, wanted: Set[str]) -> set[str]:
+    """Return the names of an earlier run's files; raise when one of the wanted names is that of another file."""
     with _output_errors(folder, "read"):
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"{folder}: is a file; --output must name a folder")
-        present = {name for name in (OVERLAY, TRACKS, RECORD) if (folder / name).exists()}
+        present = {name for name in wanted if (folder / name).exists()}
         listed = _listed_files(folder / RECORD) if RECORD in present else None
+        # What an earlier run was asked for and this one is not is removed, unless somebody changed it.
+        present |= {
+            name for name in (DIAGNOSTICS, DETECTIONS) if name in (listed or ()) and _is_ours(folder / name, listed)
+        }
         for name in sorted(present):
             if not _is_ours(folder / name, listed):
                 raise OutputError(

@@ -17,14 +17,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from tracker.app.diagnostics import TextFile, detection_rows, diagnostic_rows, diagnostics_file
 from tracker.app.inputs import Detect, Input, Job, open_input
-from tracker.app.outputs import OVERLAY, TRACKS, RunFolder
+from tracker.app.outputs import DETECTIONS, DIAGNOSTICS, OVERLAY, TRACKS, RunFolder
 from tracker.app.stages import StageTimes, ahead, batched, flat
 from tracker.config import Config
 from tracker.media.overlay import OverlayPainter
 from tracker.media.sinks import OverlayVideo, TrackFile
 from tracker.structures import Detections, FloatArray, Frame, Image, Tracks
 from tracker.tracking.online import Tracker, warm_up
+from tracker.tracking.state import StepInfo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +40,7 @@ class Step:
 
 
 Steps: TypeAlias = Generator[Step, None, None]
+Learned: TypeAlias = Callable[[Frame, Detections, StepInfo], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,7 @@ def run(
     output: Path | None = None,
     *,
     overlay: bool = True,
+    diagnostics: bool = False,
     command: str | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     notice: Callable[[str], None] = lambda _: None,
@@ -176,6 +180,8 @@ def run(
         Folder of the files; ``<name of the input>-tracks`` in the current folder when left out.
     overlay
         Whether to draw and encode; without a video there is nothing to draw on.
+    diagnostics
+        Whether to write ``diagnostics.csv`` and ``detections.txt`` too: what the tracker promised, and was given.
     command
         The command line, for the record.
     progress
@@ -192,15 +198,17 @@ def run(
     """
     stop = stop or threading.Event()
     with open_input(job, stop, notice) as source:
-        folder = RunFolder(Path(f"{source.name}-tracks") if output is None else output)
+        extra = (DIAGNOSTICS, DETECTIONS) if diagnostics else ()
+        folder = RunFolder(Path(f"{source.name}-tracks") if output is None else output, extra)
         summary = Summary(folder.path, source.frame_rate_hz)
         with folder:
             overlay_video = _overlay_video(source, folder, job.config) if overlay else None
             track_file = folder.add(TrackFile(folder.path / TRACKS, classes=source.class_names is not None))
+            learned = _learned(folder, job.config) if diagnostics else None
             progress(Progress("compiling (once)", total=source.frame_count))
             warm_up()
             began_s, began_processor_s = time.perf_counter(), time.process_time()
-            steps = _tracked(source, job.config, summary.stages, with_drawn=overlay_video is not None)
+            steps = _tracked(source, job.config, summary.stages, with_drawn=overlay_video is not None, learned=learned)
             if overlay_video is not None:
                 painter = OverlayPainter(job.config.overlay, source.class_names)
                 steps = _painted(steps, overlay_video, painter, summary.stages)
@@ -218,7 +226,27 @@ def run(
     return summary
 
 
-def _tracked(source: Input, config: Config, times: StageTimes, *, with_drawn: bool = False) -> Steps:
+def _learned(folder: RunFolder, config: Config) -> Learned:
+    """Return a function that writes down what a step was given and what it learned."""
+    promises = folder.add(diagnostics_file(folder.path / DIAGNOSTICS))
+    given = folder.add(TextFile(folder.path / DETECTIONS))
+    anchor = config.tracking.motion.anchor
+
+    def learned(frame: Frame, detections: Detections, info: StepInfo) -> None:
+        promises.write(diagnostic_rows(frame.index, info, anchor))
+        given.write(detection_rows(frame.index, detections))
+
+    return learned
+
+
+def _tracked(
+    source: Input,
+    config: Config,
+    times: StageTimes,
+    *,
+    with_drawn: bool = False,
+    learned: Learned | None = None,
+) -> Steps:
     """Chain decoding, detection and tracking; each frame waits for its own report."""
     tracker = Tracker(config)
     lag = config.tracking.lag_frames
@@ -230,6 +258,8 @@ def _tracked(source: Input, config: Config, times: StageTimes, *, with_drawn: bo
     def track(seen: tuple[Frame, Detections]) -> Step | None:
         frame, detections = seen
         tracks = tracker.update(detections, source.time_s(frame), source.camera_motion.get(frame.index))
+        if learned is not None and tracker.info is not None:
+            learned(frame, detections, tracker.info)
         waiting.append(seen)
         if len(waiting) <= lag:
             return None

@@ -56,6 +56,13 @@ def track(
         bool,
         typer.Option("--no-video", help="Write no overlay.mp4 (and remove that of an earlier run)."),
     ] = False,
+    diagnostics: Annotated[
+        bool,
+        typer.Option(
+            "--diagnostics",
+            help="Write diagnostics.csv and detections.txt too, of which `track report` makes use.",
+        ),
+    ] = False,
     start: Annotated[int, typer.Option(min=1, metavar="N", help="First frame, counted from 1.")] = 1,
     frames: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Number of frames at most.", show_default="all")
@@ -109,6 +116,7 @@ def track(
                 job,
                 output,
                 overlay=not no_video,
+                diagnostics=diagnostics,
                 command=shlex.join(["track", *sys.argv[1:]]),
                 progress=progress,
                 notice=notice,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,10 +108,7 @@ def evaluate_paths(
     """
     truth, tracks, criteria = Path(truth), Path(tracks), criteria or Criteria()
     jobs = {
-        name: _Job(truth, source, result, criteria)
-        for name, (source, result) in _pairs(
-            truth, find_sequences(truth, True), tracks, find_sequences(tracks, False)
-        ).items()
+        name: _Job(truth, source, result, criteria) for name, (source, result) in pair_sequences(truth, tracks).items()
     }
     weights = {name: _size(job.truth) + _size(job.tracks) for name, job in jobs.items()}
     workers = min(processes, len(jobs), 1 + sum(weights.values()) // _BYTES_PER_PROCESS)
@@ -140,6 +137,33 @@ def evaluate_paths(
     return evaluations
 
 
+def pair_sequences(truth: Path | str, tracks: Path | str) -> dict[str, tuple[Source, Source]]:
+    """Return truth and tracks of each sequence, ordered by name.
+
+    Parameters
+    ----------
+    truth, tracks
+        What :func:`find_sequences` takes. Two files of one sequence each belong together whatever their names.
+
+    Raises
+    ------
+    FormatError
+        As :func:`find_sequences`, and for a sequence without results or results without truth.
+    """
+    truth, tracks = Path(truth), Path(tracks)
+    truths, results = find_sequences(truth, True), find_sequences(tracks, False)
+    if len(truths) == len(results) == 1 and truth.is_file() and tracks.is_file():
+        (name, source), (result,) = next(iter(truths.items())), results.values()
+        return {name: (source, result)}
+    if without := sorted(truths.keys() - results.keys()):
+        raise FormatError(
+            tracks, None, f"has no results for {', '.join(without)}: neither NAME.txt nor NAME/tracks.txt"
+        )
+    if without := sorted(results.keys() - truths.keys()):
+        raise FormatError(truth, None, f"has no truth for {', '.join(without)}: neither NAME/gt/gt.txt nor NAME.txt")
+    return {name: (source, results[name]) for name, source in truths.items()}
+
+
 def read_sequence(source: Source, truth: bool) -> TrackTable:
     """Return the table of a sequence.
 
@@ -154,21 +178,6 @@ def read_sequence(source: Source, truth: bool) -> TrackTable:
     if len(tables) > 1:
         raise FormatError(source, None, f"holds {len(tables)} sequences; in a folder each has a file of its own")
     return next(iter(tables.values()))
-
-
-def _pairs(
-    truth: Path, truths: Mapping[str, Source], tracks: Path, results: Mapping[str, Source]
-) -> dict[str, tuple[Source, Source]]:
-    if len(truths) == len(results) == 1 and truth.is_file() and tracks.is_file():
-        (name, source), (result,) = next(iter(truths.items())), results.values()
-        return {name: (source, result)}
-    if without := sorted(truths.keys() - results.keys()):
-        raise FormatError(
-            tracks, None, f"has no results for {', '.join(without)}: neither NAME.txt nor NAME/tracks.txt"
-        )
-    if without := sorted(results.keys() - truths.keys()):
-        raise FormatError(truth, None, f"has no truth for {', '.join(without)}: neither NAME/gt/gt.txt nor NAME.txt")
-    return {name: (source, results[name]) for name, source in truths.items()}
 
 
 def _run(job: _Job) -> _Result:

@@ -1,0 +1,145 @@
+"""``track report``: a page that says what went wrong in a result, where, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tracker.cli.common import one_line_errors
+from tracker.cli.evaluate import ProtocolName, pair
+
+
+def report(
+    truth: Annotated[Path, typer.Option(metavar="PATH", help="Truth: a file or a folder, as for `track eval`.")],
+    tracks: Annotated[
+        list[Path],
+        typer.Option(metavar="PATH...", help="Results, one or several: a file or a folder each, as for `track eval`."),
+    ],
+    more: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", help="Further results.")] = None,
+    names: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,...", help="What the results are called.", show_default="their files or folders"),
+    ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="The pictures, for crops of the worst moments; for several sequences a folder of SEQ.mp4 or SEQ/img1.",
+        ),
+    ] = None,
+    detections: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="What the tracker was given: a file, or a folder of SEQ/det/det.txt.",
+            show_default="detections.txt beside tracks.txt, if any",
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option(metavar="FILE", help="The page.")] = Path("report.html"),
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="CLASS,...", help="Classes that are to be found.", show_default="as for `track eval`"),
+    ] = None,
+    renamed: Annotated[
+        list[str] | None, typer.Option("--map", metavar="OLD=NEW", help="Rename a class. Repeatable.")
+    ] = None,
+    protocol: Annotated[
+        ProtocolName, typer.Option(help="Rules for what is ignored: our own, or those of a benchmark.")
+    ] = ProtocolName.OPEN,
+    iou: Annotated[float, typer.Option(metavar="X", help="IoU from which a box is a hit.")] = 0.5,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+) -> None:
+    """Say what went wrong in tracks, where and why, on one page that opens anywhere.
+
+    What `track --diagnostics` left beside a tracks.txt adds whether the tracker's covariances were true, and what the
+    detector saw.
+
+    Example: track report --truth gt.txt --tracks a-tracks/tracks.txt b-tracks/tracks.txt --video in.mp4
+    """
+    paths = [*tracks, *(more or ())]
+    called = _names(paths, names)
+    chosen = None if classes is None else tuple(token.strip() for token in classes.split(","))
+    if chosen is not None and not all(chosen):
+        raise typer.BadParameter(f"{classes!r} is not a list such as 1,3 or car,van", param_hint="--classes")
+    mapping = dict(pair(text, "--map", "car=vehicle") for text in renamed or ())
+    with one_line_errors():
+        from tracker.app.reporting import write_report
+        from tracker.evaluation.preparation import Criteria, CriteriaError
+
+        try:
+            criteria = Criteria(chosen, mapping, protocol.value, iou)
+        except CriteriaError as error:
+            raise typer.BadParameter(str(error)) from None
+        rules = f"a hit needs an IoU of {iou:g}"
+        if protocol is not ProtocolName.OPEN:
+            rules += f", rules of {protocol.value}"
+        if chosen is not None:
+            rules += f", classes {', '.join(chosen)}"
+        with _progress(quiet) as progress:
+            written = write_report(
+                truth,
+                dict(zip(called, paths, strict=True)),
+                output,
+                criteria=criteria,
+                video=video,
+                detections=detections,
+                rules=rules,
+                progress=progress,
+            )
+    if not quiet:
+        Console().print(
+            f"{written.path}: {written.size_bytes / 1e6:.1f} MB, {written.pictures} pictures",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _names(paths: Sequence[Path], names: str | None) -> list[str]:
+    """Return a name for each result: as given, or from its file or folder."""
+    if names is None:
+        called = [_name(path) for path in paths]
+        hint = "give --names"
+    else:
+        called = [name.strip() for name in names.split(",")]
+        hint = "each needs its own"
+        if len(called) != len(paths) or not all(called):
+            raise typer.BadParameter(f"{names!r} is not a list of {len(paths)} names", param_hint="--names")
+    for name in called:
+        if called.count(name) > 1:
+            raise typer.BadParameter(f"two results are called {name}; {hint}", param_hint="--names")
+    return called
+
+
+def _name(path: Path) -> str:
+    """Return the name of a result: of its folder for what is just called tracks."""
+    path = path.absolute()
+    if path.name == "data":
+        return path.parent.name
+    if path.name == "tracks.txt":
+        return path.parent.name.removesuffix("-tracks")
+    return path.name if path.is_dir() else path.stem
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Show a progress bar on a terminal; yield the function that is told how far the work is."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=console,
+        transient=True,
+        disable=quiet or not console.is_terminal,
+    )
+    task = bar.add_task("reading", total=None)
+    with bar:
+        yield lambda activity, done, total: bar.update(task, description=activity, completed=done, total=total)

@@ -1,0 +1,134 @@
+"""What a tracker promised, frame by frame: innovations and covariances of its claims, as CSV with a header.
+
+One row for each confirmed object that claimed a detection::
+
+    frame,id,z_x,z_y,z_width,z_height,x,y,width,height,var_x,var_y,var_width,var_height,anchor,existence,responsibility
+
+``z`` are the innovations over their predicted standard deviations. ``x`` is the centre, ``y`` the anchored point:
+``anchor`` says at which share of the height it lies, 1 being the lower edge. Mean and variances are those of the
+filter after the frame, in pixels; the four coordinates are independent of each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from tracker.errors import FormatError
+from tracker.formats.text import is_number, read_lines, whole
+from tracker.structures import FloatArray, IntArray
+
+_COORDINATES = ("x", "y", "width", "height")
+COLUMNS = (
+    "frame",
+    "id",
+    *(f"z_{name}" for name in _COORDINATES),
+    *_COORDINATES,
+    *(f"var_{name}" for name in _COORDINATES),
+    "anchor",
+    "existence",
+    "responsibility",
+)
+HEADER = ",".join(COLUMNS) + "\n"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Diagnostics:
+    """The rows of the file as columns.
+
+    Parameters
+    ----------
+    frames, ids
+        (N,) frame numbers from 1, and identities.
+    innovations
+        (N, 4) normalised.
+    means, variances
+        (N, 4) of centre x, anchored y, width and height after the frame, in px and px^2.
+    anchors
+        (N,) share of the height at which y lies.
+    existence, responsibilities
+        (N,) probabilities.
+    """
+
+    frames: IntArray
+    ids: IntArray
+    innovations: FloatArray
+    means: FloatArray
+    variances: FloatArray
+    anchors: FloatArray
+    existence: FloatArray
+    responsibilities: FloatArray
+
+    def __post_init__(self) -> None:
+        n = len(self.frames)
+        for column in fields(self):
+            array = getattr(self, column.name)
+            wanted = (n, 4) if column.name in ("innovations", "means", "variances") else (n,)
+            if array.shape != wanted:
+                raise ValueError(f"{column.name} has shape {array.shape}; it must be {wanted}")
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+def format_diagnostics(rows: Diagnostics) -> str:
+    """Return the rows as text, without the header; six significant digits."""
+    values = np.column_stack(
+        [
+            rows.innovations,
+            rows.means,
+            rows.variances,
+            rows.anchors,
+            rows.existence,
+            rows.responsibilities,
+        ]
+    )
+    return "".join(
+        f"{frame},{track},{','.join(f'{value:.6g}' for value in cells)}\n"
+        for frame, track, cells in zip(rows.frames.tolist(), rows.ids.tolist(), values.tolist(), strict=True)
+    )
+
+
+def read_diagnostics(path: Path | str) -> Diagnostics:
+    """Read a file of this format.
+
+    Raises
+    ------
+    FormatError
+        For a file that cannot be read, another header, or a row with something else than finite numbers, a frame
+        that is not a whole number from 1, an id that is not one from 0, a variance that is not positive or a
+        probability outside [0, 1].
+    """
+    lines = read_lines(path)
+    if not lines or lines[0][1].strip() != HEADER.strip():
+        raise FormatError(path, lines[0][0] if lines else None, f"has not the header {HEADER.strip()}")
+    cells = [line.split(",") for _, line in lines[1:]]
+    for (number, _), row in zip(lines[1:], cells, strict=True):
+        if len(row) != len(COLUMNS) or not all(map(is_number, row)):
+            raise FormatError(path, number, f"must be {len(COLUMNS)} numbers")
+    values = np.array(cells, np.float64).reshape(-1, len(COLUMNS))
+
+    numbers = [number for number, _ in lines[1:]]
+    frames, ids = values[:, 0], values[:, 1]
+    variances, shares = values[:, 10:14], values[:, 15:]
+    for good, problem in (
+        (np.isfinite(values).all(axis=1), "holds a number that is not finite"),
+        ((frames >= 1) & whole(frames), "frame must be a whole number from 1"),
+        ((ids >= 0) & whole(ids), "id must be a whole number from 0"),
+        ((variances > 0.0).all(axis=1), "variances must be positive"),
+        (((shares >= 0.0) & (shares <= 1.0)).all(axis=1), "existence and responsibility must be in [0, 1]"),
+    ):
+        if not good.all():
+            raise FormatError(path, numbers[int(np.argmin(good))], problem)
+    return Diagnostics(
+        frames.astype(np.int64),
+        ids.astype(np.int64),
+        values[:, 2:6],
+        values[:, 6:10],
+        variances,
+        values[:, 14],
+        values[:, 15],
+        values[:, 16],
+    )
