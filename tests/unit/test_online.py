@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import doctest
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -381,3 +382,32 @@ def test_a_time_of_single_precision_is_a_time():
     tracker = Tracker()
     tracker.update(seen(BOX), time_s=np.float32(1.0))
     assert type(tracker.state.time_s) is float
+
+
+# Size
+
+
+def test_a_step_of_two_thousand_objects_holds_no_table(tmp_path):
+    """A dense table of them would hold 32 MB in double precision, 4 MB in single bytes."""
+    peak = Path("/proc/self/clear_refs")
+    if not peak.exists():
+        pytest.skip("needs Linux, which can forget the highest use of memory")
+
+    def memory_kb(name):
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition(f"{name}:")[2].split()[0])
+
+    rng = np.random.default_rng(1)
+    side = np.sqrt(2000 * 40.0 * 80.0 / 0.1)
+    corner = rng.uniform(0.0, side, (2000, 2))
+    boxes = np.concatenate([corner, corner + np.array([40.0, 80.0])], axis=1)
+    # One box as large as the image touches everything.
+    boxes[0] = [0.0, 0.0, side, side]
+    tracker = Tracker()
+    for n in range(3):
+        tracker.update(Detections(boxes + n))
+    detections = Detections(boxes + 3.0)
+    peak.write_text("5")
+    before_kb = memory_kb("VmRSS")
+    assert len(tracker.update(detections)) > 1900
+    assert memory_kb("VmHWM") - before_kb < 12_000

@@ -8,7 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from tracker.mixture.exclusive import by_column
 from tracker.structures import FloatArray, IntArray
+
+SHORT_ROW = 16
+"""Pairs of a row that are sorted as they come; longer rows, of boxes that cover many others, are sorted apart."""
 
 
 class Grid(NamedTuple):
@@ -120,8 +124,30 @@ def overlapping_pairs(a_xyxy: FloatArray, grid: Grid) -> tuple[IntArray, IntArra
         column, area = np.empty(room, np.int64), np.empty(room)
         count = _write_pairs(a_xyxy, grid, row_start, column, area)
         if count <= room:
-            return row_start, column[:count], area[:count]
+            break
         room = count
+    column, area = column[:count], area[:count]
+    for k in range(len(a_xyxy)):
+        if row_start[k + 1] - row_start[k] > SHORT_ROW:
+            return _in_ascending_order(row_start, column, area, len(grid.boxes_xyxy))
+    return row_start, column, area
+
+
+@njit(cache=True, error_model="numpy")
+def _in_ascending_order(
+    row_start: IntArray, column: IntArray, area: FloatArray, columns: int
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Sort the pairs of each row by their column, all rows at once: column by column, each to its row."""
+    row, place = np.empty_like(column), row_start.copy()
+    for k in range(len(row_start) - 1):
+        row[row_start[k] : row_start[k + 1]] = k
+    ordered_column, ordered_area = np.empty_like(column), np.empty_like(area)
+    _, pair = by_column(column, columns)
+    for e in pair:
+        at = place[row[e]]
+        place[row[e]] += 1
+        ordered_column[at], ordered_area[at] = column[e], area[e]
+    return row_start, ordered_column, ordered_area
 
 
 @njit(cache=True, error_model="numpy")
@@ -152,7 +178,7 @@ def _write_pairs(a_xyxy: FloatArray, grid: Grid, row_start: IntArray, column: In
                     if count < room:
                         # Insert in ascending order: a result must not depend on where boxes happen to lie.
                         at = count
-                        while at > row_start[k] and column[at - 1] > j:
+                        while at > max(row_start[k], count - SHORT_ROW) and column[at - 1] > j:
                             column[at] = column[at - 1]
                             area[at] = area[at - 1]
                             at -= 1
