@@ -333,9 +333,9 @@ def test_a_run_writes_and_tells_what_it_did(tmp_path: Path, play: Callable[..., 
     assert [state.done for state in seen if state.activity == "tracking"] == list(range(1, 13))
     record = yaml.safe_load((tmp_path / RECORD).read_text())
     assert record["counts"] == {
-        "first_frame": 1, "last_frame": 12, "frames": 12, "detections": 12, "boxes": 12, "tracks": 1
+        "first_frame": 1, "last_frame": 12, "frames": 12, "detections": 12, "boxes": 12, "tracks": 1, "cuts": 0
     }  # fmt: skip
-    assert set(record["time"]["stages"]) == {"decode", "detect", "track", "draw", "encode", "write"}
+    assert set(record["time"]["stages"]) == {"decode", "detect", "camera", "track", "draw", "encode", "write"}
     assert record["command"] == "track --video any.mp4"
     assert load_config().model_dump(mode="json") == record["configuration"]
     assert set(record["files"]) == {OVERLAY, TRACKS}
@@ -489,7 +489,7 @@ def test_a_run_without_overlay_removes_the_earlier_one(tmp_path: Path, play: Cal
     run_fake(tmp_path, play)
     summary, _ = run_fake(tmp_path, play, overlay=False)
     assert names(tmp_path) == {TRACKS, RECORD}
-    assert set(summary.stages) == {"decode", "detect", "track", "write"}
+    assert set(summary.stages) == {"decode", "detect", "camera", "track", "write"}
     run_fake(tmp_path, play)
     assert names(tmp_path) == {OVERLAY, TRACKS, RECORD}
 

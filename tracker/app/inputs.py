@@ -45,7 +45,8 @@ class Job:
     detector
         The detector; None for the one that the configuration names.
     camera_motion
-        By frame number, or a file of it, the (2, 3) affine from the previous frame's pixels to the frame's.
+        By frame number, or a file of it, the (2, 3) affine from the previous frame's pixels to the frame's; instead of
+        what the configuration says of it.
     frame_rate_hz
         The rate; wins over those of ``seqinfo.ini`` and of the video.
     start, frames
@@ -92,6 +93,8 @@ class Input:
         Detections of some frames; is to be asked for the frames in order.
     camera_motion
         Affine by frame number.
+    estimates_camera_motion
+        Whether the camera's motion is to be estimated from the pictures instead.
     batch_frames
         How many frames at a time the detector takes to advantage.
     class_names
@@ -106,6 +109,7 @@ class Input:
     time_s: Callable[[Frame], float]
     detect: DetectFrames
     camera_motion: Mapping[int, FloatArray]
+    estimates_camera_motion: bool = False
     batch_frames: int = 1
     class_names: Mapping[int, str] | None = None
 
@@ -208,6 +212,7 @@ def _video_input(
         time_s=(lambda frame: frame.time_s) if agreed else (lambda frame: (frame.index - 1) / rate_hz),
         detect=_lookup(recorded or {}) if detector is None else _looking(detector),
         camera_motion=motion,
+        estimates_camera_motion=estimates_camera_motion(job),
         batch_frames=1 if network is None else network.batch_frames,
         class_names=None if network is None else network.class_names,
     )
@@ -288,6 +293,12 @@ def _detector(job: Job) -> Detect:
 
         return OnnxDetector(detection.onnx)
     raise ConfigurationError("detection.kind is recorded: --detections must name the file")
+
+
+def estimates_camera_motion(job: Job) -> bool:
+    """Tell whether to look for the camera's motion: it is not given, and the detector does not need a still camera."""
+    subtracts = job.detector is None and job.detections is None and job.config.detection.kind == "background"
+    return job.camera_motion is None and job.config.tracking.camera_motion == "auto" and not subtracts
 
 
 def _looking(detector: Detect) -> DetectFrames:

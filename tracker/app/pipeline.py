@@ -25,6 +25,7 @@ from tracker.config import Config
 from tracker.media.overlay import OverlayPainter
 from tracker.media.sinks import OverlayVideo, TrackFile
 from tracker.structures import Detections, FloatArray, Frame, Image, Tracks
+from tracker.tracking.camera import CameraMotion, CameraMotionEstimator
 from tracker.tracking.online import Tracker, warm_up
 from tracker.tracking.state import StepInfo
 
@@ -35,12 +36,14 @@ class Step:
 
     frame: Frame
     detections: Detections
+    camera: CameraMotion
     tracks: Tracks
     drawn: Tracks
 
 
 Steps: TypeAlias = Generator[Step, None, None]
 Learned: TypeAlias = Callable[[Frame, Detections, StepInfo], None]
+Seen: TypeAlias = tuple[Frame, Detections, CameraMotion]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class Summary:
         Numbers of the first and last frame, and how many were processed.
     detections, boxes, tracks
         Detections taken in, rows of the track file and distinct identities in it.
+    cuts
+        Places where the film was cut, as far as the camera's motion was estimated.
     loss
         What of the video could not be decoded.
     interrupted
@@ -96,6 +101,7 @@ class Summary:
     detections: int = 0
     boxes: int = 0
     tracks: int = 0
+    cuts: int = 0
     loss: str | None = None
     interrupted: bool = False
     wall_s: float = 0.0
@@ -126,7 +132,8 @@ def track_video(
     detections
         Instead of a detector, a MOTChallenge detection file or detections by frame number.
     camera_motion
-        By frame number, or as a file, the (2, 3) affine from the previous frame's pixels to the frame's.
+        By frame number, or as a file, the (2, 3) affine from the previous frame's pixels to the frame's; what
+        ``tracking.camera_motion`` says when left out.
     start, frames
         First frame, and number of frames at most; frames keep the numbers they have in the video.
 
@@ -247,17 +254,22 @@ def _tracked(
     with_drawn: bool = False,
     learned: Learned | None = None,
 ) -> Steps:
-    """Chain decoding, detection and tracking; each frame waits for its own report."""
+    """Chain decoding, detection, the camera's motion and tracking; each frame waits for its own report."""
     tracker = Tracker(config)
     lag = config.tracking.lag_frames
-    waiting: deque[tuple[Frame, Detections]] = deque()
+    waiting: deque[Seen] = deque()
 
-    def detect(frames: list[Frame]) -> list[tuple[Frame, Detections]]:
-        return list(zip(frames, source.detect(frames), strict=True))
+    def detect(frames: list[Frame]) -> list[Seen]:
+        return [
+            (frame, detections, CameraMotion(source.camera_motion.get(frame.index)))
+            for frame, detections in zip(frames, source.detect(frames), strict=True)
+        ]
 
-    def track(seen: tuple[Frame, Detections]) -> Step | None:
-        frame, detections = seen
-        tracks = tracker.update(detections, source.time_s(frame), source.camera_motion.get(frame.index))
+    def track(seen: Seen) -> Step | None:
+        frame, detections, camera = seen
+        if camera.is_cut:
+            tracker.cut()
+        tracks = tracker.update(detections, source.time_s(frame), camera.affine)
         if learned is not None and tracker.info is not None:
             learned(frame, detections, tracker.info)
         waiting.append(seen)
@@ -268,6 +280,8 @@ def _tracked(
     # Without a video there is nothing to wait for, and handing over would cost more than the work.
     frames = source.frames if source.video is None else ahead(times.iterate("decode", source.frames))
     seen = flat(times.map("detect", detect, batched(frames, source.batch_frames)))
+    if source.estimates_camera_motion:
+        seen = times.map("camera", _camera_observer(config), ahead(seen))
     tracked = times.map("track", track, seen if source.video is None else ahead(seen))
 
     def reported() -> Steps:
@@ -278,6 +292,20 @@ def _tracked(
             yield Step(*waiting.popleft(), tracks, tracks)
 
     return reported()
+
+
+def _camera_observer(config: Config) -> Callable[[Seen], Seen]:
+    """Return a function that finds the camera's motion in frames given in order."""
+    estimator = CameraMotionEstimator()
+    floor = config.tracking.association.score_floor
+
+    def observe(seen: Seen) -> Seen:
+        frame, detections, _ = seen
+        assert frame.image is not None
+        boxes_xyxy = detections.boxes_xyxy[detections.scores >= floor]
+        return frame, detections, estimator.update(frame.image, boxes_xyxy)
+
+    return observe
 
 
 def _painted(steps: Steps, overlay_video: OverlayVideo, painter: OverlayPainter, times: StageTimes) -> Steps:
@@ -307,6 +335,7 @@ def _written(steps: Steps, track_file: TrackFile, summary: Summary) -> Steps:
         summary.detections += len(step.detections)
         summary.boxes += len(step.tracks)
         summary.tracks = len(ids)
+        summary.cuts += step.camera.is_cut
         return step
 
     return summary.stages.map("write", write, steps)
@@ -332,7 +361,7 @@ def _record(job: Job, summary: Summary, command: str | None) -> dict[str, Any]:
         },
         "counts": {
             name: getattr(summary, name)
-            for name in ("first_frame", "last_frame", "frames", "detections", "boxes", "tracks")
+            for name in ("first_frame", "last_frame", "frames", "detections", "boxes", "tracks", "cuts")
         },
         "loss": summary.loss,
         "interrupted": summary.interrupted,

@@ -44,8 +44,12 @@ def track(
         typer.Option(metavar="NAME,NAME", help="Classes of the model to track, by name or number.", show_default="all"),
     ] = None,
     camera_motion: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Rows of: frame, and the 2x3 affine from the previous frame."),
+        str | None,
+        typer.Option(
+            metavar="auto|none|FILE",
+            help="From the pictures; or rows of: frame, and the 2x3 affine from the previous frame.",
+            show_default="auto, unless the background is subtracted",
+        ),
     ] = None,
     fps: Annotated[
         float | None,
@@ -99,14 +103,20 @@ def track(
         from tracker.app.pipeline import run
         from tracker.config import load_config
 
-        loaded = load_config(config, [*(settings or ()), *_model_settings(model, classes)])
+        motion_settings = [f"tracking.camera_motion={camera_motion}"] if camera_motion in {"auto", "none"} else []
+        loaded = load_config(config, [*(settings or ()), *_model_settings(model, classes), *motion_settings])
+        if camera_motion == "auto" and (
+            video is None or (detections is None and loaded.detection.kind == "background")
+        ):
+            problem = "needs the pictures, --video" if video is None else "needs --detections or --model"
+            raise typer.BadParameter(f"auto {problem}", param_hint="--camera-motion")
         if classes is not None and (loaded.detection.kind != "onnx" or detections is not None):
             raise typer.BadParameter("are those of a model, which --model names", param_hint="--classes")
         job = Job(
             config=loaded,
             video=video,
             detections=detections,
-            camera_motion=camera_motion,
+            camera_motion=None if camera_motion is None or motion_settings else Path(camera_motion),
             frame_rate_hz=fps,
             start=start,
             frames=frames,
