@@ -13,7 +13,7 @@ import numpy as np
 
 from tracker import TrackerError, load_config, track_live
 
-PALETTE = cv2.applyColorMap(np.arange(256, dtype=np.uint8), cv2.COLORMAP_HSV)[:, 0].tolist()
+PALETTE = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_HSV)[:, 0].tolist()
 
 
 def main(source: str) -> None:

@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from streams import PATIENCE_S, ManualClock, PictureServer, picture
@@ -24,7 +25,7 @@ from tracker.media import camera
 from tracker.structures import Detections, Image
 
 FRAMES, RATE_HZ = 30, 10
-CONFIG = Config(live=LiveConfig(backoff_s=0.01, detector_failures=3))
+CONFIG = Config(live=LiveConfig(backoff_s=0.01, detector_failures=3), tracking=TrackingConfig(camera_motion="none"))
 LOSSLESS = CONFIG.model_copy(update={"overlay": OverlayConfig(crf=0)})
 
 
@@ -162,7 +163,11 @@ def test_the_configured_detector_is_used(clip: Path) -> None:
 
 
 def follow(
-    server: PictureServer, script: Sequence[Callable[[], None]], clock: ManualClock | None = None, **options: object
+    server: PictureServer,
+    script: Sequence[Callable[[], None]],
+    clock: ManualClock | None = None,
+    config: Config = CONFIG,
+    **options: object,
 ) -> tuple[LiveSummary, Watcher]:
     """Run on a stream: after the n-th frame the n-th act of the script; after the last the run is stopped."""
     stop = threading.Event()
@@ -176,7 +181,7 @@ def follow(
             act()
 
     watcher = Watcher(then)
-    job = LiveJob(source=server.url, config=CONFIG, detector=one_there, clock=clock or ManualClock())
+    job = LiveJob(source=server.url, config=config, detector=one_there, clock=clock or ManualClock())
     guard = threading.Timer(PATIENCE_S, stop.set)
     guard.start()
     summary = run_live(job, hub=watcher, stop=stop, **options)  # type: ignore[arg-type]
@@ -252,6 +257,16 @@ def test_a_clock_that_jumps_back_or_stands_still_does_no_harm(server: PictureSer
     _, watcher = follow(server, [jump(0.1), jump(-900.0), jump(0.0), jump(0.1)], clock)
     assert watcher.ids == [[1]] * 5
     assert (np.diff([frame.time_s for frame in watcher.frames]) > 0).all()
+
+
+def test_another_scene_ends_identities(server: PictureServer) -> None:
+    floors = [np.random.default_rng(n).integers(0, 255, (15, 20, 3), np.uint8) for n in (1, 2)]
+    before, after = (cv2.resize(floor, (320, 240), interpolation=cv2.INTER_NEAREST) for floor in floors)
+    server.send(before)
+    script = [lambda: server.send(before), *[lambda: server.send(after)] * 3]
+    _, watcher = follow(server, script, config=CONFIG.model_copy(update={"tracking": TrackingConfig()}))
+    assert watcher.ids == [[1], [1], [], [2], [2]]
+    assert "the picture shows another scene: 1 identities end" in watcher.said
 
 
 # --------------------------------------------------------------------------------------- detector

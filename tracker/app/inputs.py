@@ -199,7 +199,7 @@ def _video_input(
     agreed = _same_rate(rate_hz, video.frame_rate_hz)
     # Images have no times of their own, so that the overlay, too, takes the rate that was settled on.
     retimed_hz = None if agreed or job.video.is_file() else rate_hz
-    detector = _detector(job) if recorded is None else None
+    detector = chosen_detector(job) if recorded is None else None
     network = detector if isinstance(detector, NeuralDetector) else None
     if network is not None and job.detector is None:
         notice(f"detector: {network}")
@@ -279,7 +279,7 @@ def _lookup(recorded: Mapping[int, Detections]) -> DetectFrames:
     return lambda frames: [detector.at(frame.index) for frame in frames]
 
 
-def _detector(job: Job) -> Detect:
+def chosen_detector(job: Job) -> Detect:
     """Return the job's detector, or else that of the configuration."""
     detection = job.config.detection
     if job.detector is not None:

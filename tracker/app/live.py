@@ -4,8 +4,8 @@ A source, a detector and viewers each have a pace of their own. The source's thr
 takes it, and pictures that come while it works are dropped and counted. The tracker is told when each picture was
 captured, so that a dropped one is a longer step and nothing else.
 
-Identities end honestly: when the source was silent for longer than ``live.stall_s`` or changes its resolution, all
-tracks end, for nobody can say who is who after that. New ones go on with the next free id.
+Identities end honestly: when the source was silent for longer than ``live.stall_s``, changes its resolution or shows
+another scene, all tracks end, for nobody can say who is who after that. New ones go on with the next free id.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from queue import SimpleQueue
 import numpy as np
 
 from tracker.app.hub import Event, Hub, LiveFrame, LiveStats, State
-from tracker.app.inputs import Detect, Job, _detector
+from tracker.app.inputs import Detect, Job, chosen_detector, estimates_camera_motion
 from tracker.config import Config
 from tracker.detection.base import NeuralDetector
 from tracker.detection.recorded import RecordedDetector
@@ -33,6 +33,7 @@ from tracker.media.overlay import OverlayPainter
 from tracker.media.recording import Recording
 from tracker.media.window import Window, save_snapshot
 from tracker.structures import Detections, Frame, Image, Tracks
+from tracker.tracking.camera import CameraMotion, CameraMotionEstimator
 from tracker.tracking.online import Tracker, warm_up
 
 _POLL_S = 0.02  # keys, pauses and signals are looked at this often while no picture comes
@@ -164,7 +165,7 @@ def run_live(
         ``live.detector_failures`` times in a row. A recording is complete up to there.
     """
     watched = show or hub is not None
-    hub = hub or Hub()
+    hub = hub or Hub(rows_bytes=0)  # nobody can ask for rows
     news = _News(notice)
     with ExitStack() as stack:
         stack.callback(hub.close)
@@ -207,12 +208,14 @@ class _Follower:
             raise ConfigurationError(
                 f"tracking.lag_frames is {job.config.tracking.lag_frames}; live it must be 0: reports cannot wait"
             )
-        self._job = job
+        self._job = Job(config=job.config, video=Path(job.source), detector=job.detector, detections=job.detections)
         self._notice = notice
+        self._floor = job.config.tracking.association.score_floor
+        self._camera = CameraMotionEstimator() if estimates_camera_motion(self._job) else None
         self._limit = job.config.live.detector_failures
         self._tracker = Tracker(job.config)
         self._recorded = _recorded_detector(job)
-        self._detector = None if self._recorded is not None else _chosen_detector(job)
+        self._detector = None if self._recorded is not None else chosen_detector(self._job)
         self._shape: tuple[int, ...] | None = None
         network = self._detector if isinstance(self._detector, NeuralDetector) else None
         self.class_names = None if network is None else network.class_names
@@ -232,14 +235,17 @@ class _Follower:
                 size = f"{frame.image.shape[1]}x{frame.image.shape[0]}"
                 self._end_identities(f"the resolution is now {size}")
                 if self._detector is not None:
-                    self._detector = _chosen_detector(self._job)
+                    self._detector = chosen_detector(self._job)
             self._shape = frame.image.shape
         began_s = time.perf_counter()
         detections = self._detect(frame, frame.image)
         if detections is None:
             return None
         detected_s = time.perf_counter()
-        reported = self._tracker.update(detections, frame.time_s)
+        motion = self._camera_motion(frame.image, detections)
+        if motion.is_cut:
+            self._end_identities("the picture shows another scene")
+        reported = self._tracker.update(detections, frame.time_s, motion.affine)
         drawn = self._tracker.tracks(coasting=True)
         ended_s = time.perf_counter()
         self._count(reported, drawn)
@@ -267,10 +273,14 @@ class _Follower:
         self._failures_in_a_row = 0
         return detections
 
+    def _camera_motion(self, image: Image, detections: Detections) -> CameraMotion:
+        if self._camera is None:
+            return CameraMotion()
+        return self._camera.update(image, detections.boxes_xyxy[detections.scores >= self._floor])
+
     def _end_identities(self, reason: str) -> None:
-        state = self._tracker.state
-        if ended := len(state.components):
-            self._tracker.state = replace(state, components=state.components[:0], chains=state.chains[:0])
+        if ended := len(self._tracker.state.components):
+            self._tracker.cut()
             self._notice(f"{reason}: {ended} identities end")
 
     def _count(self, reported: Tracks, drawn: Tracks) -> None:
@@ -278,10 +288,6 @@ class _Follower:
         ids = set(reported.ids.tolist())
         self.identities += len(ids - self._reported)
         self._reported = (self._reported | ids) & set(drawn.ids.tolist())
-
-
-def _chosen_detector(job: LiveJob) -> Detect:
-    return _detector(Job(config=job.config, video=Path(job.source), detector=job.detector))
 
 
 def _recorded_detector(job: LiveJob) -> RecordedDetector | None:

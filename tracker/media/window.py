@@ -40,6 +40,8 @@ class Window:
 
     def __init__(self, title: str) -> None:
         _demand_display()
+        # OpenCV's wheel comes without fonts, which Qt says again and again; our text is drawn into the picture.
+        os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
         self._title = title
         self._size: tuple[int, int] | None = None
         cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | getattr(cv2, "WINDOW_GUI_NORMAL", 0))
