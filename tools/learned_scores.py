@@ -39,9 +39,9 @@ def main() -> None:
         recording, tracker, learned = load(sequence), Tracker(config), []
         for frame, detections in enumerate(recording.detections, 1):
             tracker.update(detections, time_s=frame / recording.frame_rate_hz)
-            learned.append(float(tracker.state.scene["birth_score"][0]))
-        scene = tracker.state.scene
-        probabilities = (object_probability(scene, score_bin(score), prior) for score in SCORES)
+            learned.append(float(tracker.state.score_counts["birth_score"].max(initial=0.0)))
+        counts = tracker.state.score_counts[0]
+        probabilities = (object_probability(counts, score_bin(score), prior) for score in SCORES)
         table.add_row(
             f"{sequence.set_name}/{sequence.name}",
             f"{np.median(learned[SETTLING_FRAMES:]):.2f}",

@@ -59,7 +59,7 @@ class Recording:
     camera: Mapping[int, np.ndarray]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Job:
     """One run of the tracker: which sequence, disturbed how, with which configuration."""
 

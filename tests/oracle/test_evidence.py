@@ -52,7 +52,7 @@ class Scene:
         components["centre_count"] = rng.integers(1, 5, objects)
         components["centres"] = components["mean"][:, None, :2] + rng.normal(0.0, 4.0, (objects, 4, 2))
         self.components = components
-        self.scene = initial_state(Config()).scene
+        self.scene = initial_state().scene
         for name in ("measurement_position", "measurement_size"):
             self.scene[name] = rng.uniform(0.7, 1.4)
         seen = rng.random(objects) < 0.7
@@ -165,7 +165,7 @@ def lone(box, label=0, **changes):
         c[name] = value
     s.boxes = np.array([box])
     s.measured, s.scores, s.labels = measured_coordinates(s.boxes, 1.0), np.array([0.7]), np.array([label])
-    s.scene = initial_state(Config()).scene
+    s.scene = initial_state().scene
     return s
 
 

@@ -135,7 +135,7 @@ def test_prediction_is_filterpys(tau, motion):
 
 
 def test_prediction_leaves_its_input_alone():
-    components, scene = random_components(np.random.default_rng(2), 4), initial_state(Config()).scene
+    components, scene = random_components(np.random.default_rng(2), 4), initial_state().scene
     before = components.tobytes(), scene.tobytes()
     predicted_from(components, scene, STILL + 0.1, 1.0, numbers())
     assert (components.tobytes(), scene.tobytes()) == before
@@ -147,7 +147,7 @@ def test_a_box_that_shrinks_to_nothing_keeps_a_scale_of_one_pixel():
     components["mean"] = [50.0, 50.0, 4.0, 9.0]
     components["velocity"] = [0.0, 0.0, -40.0, -80.0]
     components["p11"] = 1e-4
-    predicted = predicted_from(components, initial_state(Config()).scene, STILL, 1.0, numbers())
+    predicted = predicted_from(components, initial_state().scene, STILL, 1.0, numbers())
     assert predicted["scale"][0] == 1.0
     box = predicted_boxes(predicted, 1.0)[0]
     np.testing.assert_allclose(box, [49.5, 49.0, 50.5, 50.0])
@@ -172,7 +172,7 @@ def test_the_kick_to_a_velocity_is_the_same_at_every_frame_rate(tau):
         components[name] = 0
     components["p11"][0, SIZE] = 1e-300  # nothing known of approach, and no division of zero by zero
     p = brought_to(tau)
-    after = predicted_from(components, initial_state(Config()).scene, STILL, tau, p)[0]
+    after = predicted_from(components, initial_state().scene, STILL, tau, p)[0]
     q = numbers()["process_noise"] * after["scale"]
     np.testing.assert_allclose(after["p11"], q**2)
     np.testing.assert_allclose(after["p00"], q**2 / 4.0 * tau**2)
@@ -180,7 +180,7 @@ def test_the_kick_to_a_velocity_is_the_same_at_every_frame_rate(tau):
 
 def test_two_half_steps_are_one_step_where_nothing_is_random():
     rng = np.random.default_rng(5)
-    components, scene = random_components(rng, 6), initial_state(Config()).scene
+    components, scene = random_components(rng, 6), initial_state().scene
     components["misses"] = 0
     components["velocity"][:, 2], components["velocity"][:, 3] = 0.4, -0.3  # no approach: plain damping
     p = numbers(motion={"process_noise": [1e-12] * 4})
@@ -197,7 +197,7 @@ def test_coasting_damps_per_missed_frame_whatever_its_length():
     components["misses"] = 2
     p = numbers()
     for tau in (0.5, 4.0):
-        predicted = predicted_from(components, initial_state(Config()).scene, STILL, tau, p)
+        predicted = predicted_from(components, initial_state().scene, STILL, tau, p)
         np.testing.assert_allclose(
             predicted["velocity"][:, POSITION],
             Config().tracking.motion.coasting_damping * components["velocity"][:, POSITION],
@@ -261,7 +261,7 @@ def test_an_outlying_innovation_widens_prior_and_measurement():
 def test_update_under_a_flat_prior_is_the_weighted_mean_of_the_detections():
     """Nothing known beforehand: the M-step of an ordinary mixture."""
     rng = np.random.default_rng(10)
-    p, scene = numbers(), initial_state(Config()).scene
+    p, scene = numbers(), initial_state().scene
     c = random_components(rng, 1)[0]
     c["p00"], c["p01"] = 1e12, 0.0
     detections = c["mean"] + rng.normal(0.0, 10.0, (3, 4))
@@ -271,7 +271,7 @@ def test_update_under_a_flat_prior_is_the_weighted_mean_of_the_detections():
 
 
 def test_update_keeps_blocks_positive_definite_when_nearly_all_is_known_or_nothing():
-    p, scene = numbers(), initial_state(Config()).scene
+    p, scene = numbers(), initial_state().scene
     rng = np.random.default_rng(11)
     for size in (1e-9, 1.0, 1e12):
         for c in random_components(rng, 10):
@@ -312,7 +312,7 @@ def test_camera_rotation_turns_centre_and_velocity():
 def test_prediction_warps_before_it_moves():
     components = random_components(np.random.default_rng(14), 3)
     components["misses"] = 0
-    scene, p = initial_state(Config()).scene, numbers()
+    scene, p = initial_state().scene, numbers()
     affine = np.array([[1.1, 0.02, 5.0], [-0.02, 1.1, -7.0]])
     warped = components.copy()
     for c in warped:
@@ -377,7 +377,7 @@ def test_noise_factors_stay_between_a_quarter_and_four():
     components = random_components(np.random.default_rng(17), 30)
     components["hits"], components["misses"] = 10, 0
     for z, bound in ((3.0, 4.0), (0.0, 0.25)):
-        scene = initial_state(Config()).scene
+        scene = initial_state().scene
         components["z"] = z if z else [1.0, 1.0, 3.0, 3.0]
         now = np.full((30, 4), z) if z else np.tile([0.0, 0.0, -1.0, -1.0], (30, 1))
         for _ in range(2000):
@@ -388,7 +388,7 @@ def test_noise_factors_stay_between_a_quarter_and_four():
 
 
 def test_without_confident_matches_nothing_is_learned():
-    components, scene = random_components(np.random.default_rng(18), 5), initial_state(Config()).scene
+    components, scene = random_components(np.random.default_rng(18), 5), initial_state().scene
     before = components.tobytes(), scene.tobytes()
     adapt(components, scene, np.zeros((5, 4)), np.zeros(5), np.zeros(0), np.full(5, -1), numbers())
     assert (components.tobytes(), scene.tobytes()) == before

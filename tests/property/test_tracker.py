@@ -230,7 +230,7 @@ def test_waiting_adds_births_and_gaps_to_the_reports_and_nothing_else(film, lag,
 @given(films)
 def test_a_step_is_pure(film):
     config = Config()
-    state = initial_state(config)
+    state = initial_state()
     for detections, time in zip(film.frames, film.times, strict=True):
         arrays = [state.components, state.scene, state.chains]
         arrays += [detections.boxes_xyxy, detections.scores, detections.classes]

@@ -13,7 +13,7 @@ from tracker.tracking.gating import grid_of
 from tracker.tracking.lifecycle import (
     follow_chains,
     free_detections,
-    learn_birth_score,
+    learn_birth_scores,
     newborn,
     object_probability,
     remember_centre,
@@ -22,7 +22,7 @@ from tracker.tracking.lifecycle import (
 )
 from tracker.tracking.motion import measured_coordinates
 from tracker.tracking.online import Tracker
-from tracker.tracking.state import CHAIN, COMPONENT, initial_state, parameters
+from tracker.tracking.state import CHAIN, COMPONENT, SCORE_COUNTS, initial_state, parameters
 
 BOX = np.array([100.0, 100.0, 140.0, 200.0])
 ELSEWHERE = np.array([600.0, 100.0, 640.0, 200.0])
@@ -56,14 +56,15 @@ def started(hits=2, **sections):
 
 
 def test_a_newborn_is_at_rest_and_as_uncertain_as_its_measurement():
-    scene, p = initial_state(Config()).scene, parameters(Config())[0]
+    scene, p = initial_state().scene, parameters(Config())[0]
     scene["measurement_position"], scene["measurement_size"] = 1.5, 0.5
     boxes = np.array([BOX, ELSEWHERE])
     measured = measured_coordinates(boxes, 1.0)
     labels = np.array([3, -2])
     observed = observe(boxes, np.array([0.9, 0.8]), labels, p)
     born = np.ones(2, COMPONENT)
-    newborn(observed, np.array([1, 0]), scene, 41, p, born)
+    kind, counts = np.zeros(2, np.int64), np.zeros(1, SCORE_COUNTS)
+    newborn(observed, np.array([1, 0]), scene, kind, counts, 41, p, born)
     np.testing.assert_array_equal(born["id"], [41, 42])
     np.testing.assert_array_equal(born["label"], [-2, 3])
     np.testing.assert_array_equal(born["mean"], measured[[1, 0]])
@@ -219,24 +220,24 @@ def test_score_bins():
 
 
 def test_posterior_is_the_prior_of_twenty_detections_and_the_counts():
-    scene = initial_state(Config()).scene
-    scene["objects"][0, 6], scene["clutter"][0, 6] = 30.0, 10.0
+    counts = np.zeros(1, SCORE_COUNTS)
+    counts["objects"][0, 6], counts["clutter"][0, 6] = 30.0, 10.0
     low = 0.2 + 0.05 * np.arange(16)
     prior = expit(10.0 * (low - 0.7) + logit(0.8))
     expected = prior.copy()
     expected[6] = (30.0 + 20.0 * prior[6]) / 60.0
-    np.testing.assert_allclose([object_probability(scene, b, 0.7) for b in range(16)], expected)
+    np.testing.assert_allclose([object_probability(counts[0], b, 0.7) for b in range(16)], expected)
     assert expected[10] == pytest.approx(0.8)
 
 
 def learned(objects=(), clutter=(), birth_score=0.7):
     """Return the birth threshold after counting so many detections in bins given by their lower edge."""
-    scene = initial_state(Config()).scene
-    for name, counts in (("objects", objects), ("clutter", clutter)):
-        for low, count in dict(counts).items():
-            scene[name][0, score_bin(low)] = count
-    learn_birth_score(scene, birth_score)
-    return scene["birth_score"][0]
+    counts = np.zeros(1, SCORE_COUNTS)
+    for name, counted in (("objects", objects), ("clutter", clutter)):
+        for low, count in dict(counted).items():
+            counts[name][0, score_bin(low)] = count
+    learn_birth_scores(counts, birth_score)
+    return counts["birth_score"][0]
 
 
 def test_empty_counts_give_the_birth_score_of_the_configuration():
@@ -251,8 +252,10 @@ def test_empty_counts_give_the_birth_score_of_the_configuration():
 )
 def test_empty_counts_give_any_birth_score_of_the_configuration(birth_score):
     tracker = Tracker(config(lifecycle={"birth_score": birth_score}))
-    tracker.update(NOTHING)
-    assert tracker.state.scene["birth_score"][0] == pytest.approx(birth_score)
+    tracker.update(seen(BOX, score=0.1))
+    assert len(tracker.state.score_counts) == 0  # what is not heard is of no class
+    tracker.update(seen(BOX, score=0.21))
+    assert tracker.state.score_counts["birth_score"].tolist() == pytest.approx([birth_score])
 
 
 def test_weak_scores_that_are_objects_lower_the_threshold_to_their_bin():
@@ -279,40 +282,40 @@ def test_a_bin_counts_from_eighty_percent_on():
 
 
 def chained(frames, scores=None):
-    """Feed the free detections of some frames to the chains; return the scene and the last chains."""
-    scene, chains = initial_state(Config()).scene, np.zeros(0, CHAIN)
+    """Feed the free detections of some frames to the chains; return the counts and the last chains."""
+    counts, chains = np.zeros(1, SCORE_COUNTS), np.zeros(0, CHAIN)
     for n, rows in enumerate(frames):
         boxes = np.reshape(rows, (-1, 4)).astype(float)
         score = np.full(len(boxes), 0.42 if scores is None else scores[n])
         links = np.zeros(len(boxes), CHAIN)
-        follow_chains(scene, chains, boxes, score, np.arange(len(boxes)), links)
+        follow_chains(counts, chains, boxes, score, np.zeros(len(boxes), np.int64), np.arange(len(boxes)), links)
         chains = links
-    return scene[0], chains
+    return counts[0], chains
 
 
 def test_a_chain_of_eight_proves_an_object_and_all_its_detections():
-    scene, chains = chained([BOX] * 7)
-    assert (scene["objects"].sum(), scene["clutter"].sum()) == (0.0, 0.0)
+    counts, chains = chained([BOX] * 7)
+    assert (counts["objects"].sum(), counts["clutter"].sum()) == (0.0, 0.0)
     assert chains["length"].tolist() == [7]
-    scene, _ = chained([BOX] * 8, scores=[0.31, 0.32, 0.41, 0.42, 0.43, 0.9, 0.9, 1.0])
+    counts, _ = chained([BOX] * 8, scores=[0.31, 0.32, 0.41, 0.42, 0.43, 0.9, 0.9, 1.0])
     expected = np.zeros(16)
     expected[[2, 4, 14, 15]] = [2, 3, 2, 1]
-    np.testing.assert_array_equal(scene["objects"], expected)
-    assert scene["clutter"].sum() == 0.0
+    np.testing.assert_array_equal(counts["objects"], expected)
+    assert counts["clutter"].sum() == 0.0
 
 
 def test_a_proven_chain_goes_on_counting_and_ends_without_a_stain():
-    scene, chains = chained([BOX] * 11 + [[]])
-    assert scene["objects"][4] == 11.0
-    assert scene["clutter"].sum() == 0.0
+    counts, chains = chained([BOX] * 11 + [[]])
+    assert counts["objects"][4] == 11.0
+    assert counts["clutter"].sum() == 0.0
     assert len(chains) == 0
 
 
 @pytest.mark.parametrize("length", [1, 4, 7])
 def test_a_chain_that_ends_sooner_was_clutter(length):
-    scene, _ = chained([BOX] * length + [[]])
-    assert scene["clutter"][4] == length
-    assert scene["objects"].sum() == 0.0
+    counts, _ = chained([BOX] * length + [[]])
+    assert counts["clutter"][4] == length
+    assert counts["objects"].sum() == 0.0
 
 
 @pytest.mark.parametrize(("iou", "linked"), [(0.52, True), (0.48, False)])
@@ -327,8 +330,8 @@ def test_one_link_continues_one_chain():
     assert sorted(chains["length"]) == [1, 2]
     _, chains = chained([[shifted(0.6), BOX], [BOX]])
     assert chains["length"].tolist() == [2]
-    scene, _ = chained([[shifted(0.6), BOX], [BOX], []])
-    assert scene["clutter"][4] == 3.0
+    counts, _ = chained([[shifted(0.6), BOX], [BOX], []])
+    assert counts["clutter"][4] == 3.0
 
 
 def test_chains_do_not_depend_on_the_order_of_detections():
@@ -350,10 +353,9 @@ def test_a_claimed_detection_vetoes_births_of_its_own_class_only(other_class, cl
 
 
 def test_only_free_detections_are_chained():
-    scene = initial_state(Config()).scene
     boxes = np.array([BOX, ELSEWHERE])
-    chains = np.zeros(1, CHAIN)
-    follow_chains(scene, np.zeros(0, CHAIN), boxes, np.array([0.5, 0.9]), np.array([1]), chains)
+    counts, kind, chains = np.zeros(1, SCORE_COUNTS), np.zeros(2, np.int64), np.zeros(1, CHAIN)
+    follow_chains(counts, np.zeros(0, CHAIN), boxes, np.array([0.5, 0.9]), kind, np.array([1]), chains)
     np.testing.assert_array_equal(chains["box"], [ELSEWHERE])
     assert chains["bins"][0, 0] == score_bin(0.9)
 
@@ -368,12 +370,12 @@ def test_a_detector_of_weak_scores_is_believed_after_a_while():
     for _ in range(7):
         tracker.update(seen(*boxes, score=0.55))
     assert alive(tracker) == []
-    assert tracker.state.scene["birth_score"][0] == pytest.approx(0.7)
+    assert tracker.state.score_counts["birth_score"][0] == pytest.approx(0.7)
     for _ in range(60):
         tracker.update(seen(*boxes, score=0.68))
         tracker.update(seen(*boxes, score=0.62))
         tracker.update(seen(*boxes, score=0.55))
-    assert 0.5 < tracker.state.scene["birth_score"][0] <= 0.56
+    assert 0.5 < tracker.state.score_counts["birth_score"][0] <= 0.56
     assert alive(tracker) == [1, 2, 3]
 
 
@@ -384,16 +386,16 @@ def test_flashes_of_high_score_raise_the_threshold():
         corner = rng.uniform(0.0, 5000.0, (6, 2))
         boxes = np.concatenate([corner, corner + np.array([40.0, 100.0])], axis=1)
         tracker.update(Detections(boxes, rng.uniform(0.7, 0.85, 6)))
-    assert tracker.state.scene["birth_score"][0] > 0.8
+    assert tracker.state.score_counts["birth_score"][0] > 0.8
 
 
 def test_learning_can_be_switched_off():
     tracker = Tracker(config(lifecycle={"learn_birth_score": False}))
     for _ in range(30):
         tracker.update(seen(BOX, score=0.6))
-    scene = tracker.state.scene[0]
-    assert scene["birth_score"] == 0.7
-    assert (scene["clutter"].sum(), len(tracker.state.chains)) == (0.0, 0)
+    counts = tracker.state.score_counts[0]
+    assert counts["birth_score"] == 0.7
+    assert (counts["clutter"].sum(), len(tracker.state.chains)) == (0.0, 0)
     assert alive(tracker) == []
 
 
@@ -401,23 +403,54 @@ def test_nothing_is_counted_with_learning_switched_off():
     tracker = Tracker(config(lifecycle={"learn_birth_score": False}))
     for _ in range(30):
         tracker.update(seen(BOX))
-    assert tracker.state.scene["objects"].sum() == 0.0
+    assert tracker.state.score_counts["objects"].sum() == 0.0
 
 
 def test_counts_fade():
     tracker = started(hits=20)
-    before = tracker.state.scene["objects"].sum()
+    before = tracker.state.score_counts["objects"].sum()
     assert before > 10.0
     for _ in range(10):
         tracker.update(NOTHING)
-    assert tracker.state.scene["objects"].sum() == pytest.approx(before * 0.998**10)
+    assert tracker.state.score_counts["objects"].sum() == pytest.approx(before * 0.998**10)
 
 
 def test_proof_begins_after_five_hits():
     tracker = started(hits=5)
-    assert tracker.state.scene["objects"].sum() == 0.0
+    assert tracker.state.score_counts["objects"].sum() == 0.0
     tracker.update(seen(BOX))
-    assert tracker.state.scene["objects"].sum() == pytest.approx(0.998)
+    assert tracker.state.score_counts["objects"].sum() == pytest.approx(0.998)
+
+
+def test_each_class_learns_what_its_own_scores_mean():
+    """Cars flash at .75 while people stand at .55: the cars' threshold rises, and the people's falls all the same."""
+    rng = np.random.default_rng(2)
+    tracker, alone = Tracker(), Tracker()
+    people = np.array([BOX, ELSEWHERE, [300.0, 300.0, 340.0, 400.0]])
+    for n in range(120):
+        score = (0.55, 0.62, 0.68)[n % 3]
+        corner = rng.uniform(1000.0, 9000.0, (6, 2))
+        cars = np.concatenate([corner, corner + np.array([80.0, 50.0])], axis=1)
+        together = Detections(np.concatenate([people, cars]), [score] * 3 + [0.75] * 6, [7] * 3 + [2] * 6)
+        tracker.update(together.select(rng.permutation(9)))
+        alone.update(Detections(people, [score] * 3))
+    birth_score = dict(
+        zip(*(tracker.state.score_counts[name].tolist() for name in ("label", "birth_score")), strict=True)
+    )
+    assert birth_score.keys() == {7, 2}
+    assert birth_score[7] == alone.state.score_counts["birth_score"][0]
+    assert birth_score[7] < 0.6
+    assert birth_score[2] > 0.75
+
+
+def test_chains_stay_within_their_class():
+    counts, chains = np.zeros(2, SCORE_COUNTS), np.zeros(0, CHAIN)
+    for n in range(16):
+        links = np.zeros(1, CHAIN)
+        follow_chains(counts, chains, BOX[None], np.array([0.42]), np.array([n % 2]), np.array([0]), links)
+        chains = links
+    assert counts["objects"].sum() == 0.0
+    assert counts["clutter"].sum(axis=1).tolist() == [8.0, 7.0]
 
 
 def test_the_recent_path_holds_the_newest_centres_last():

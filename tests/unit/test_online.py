@@ -209,7 +209,7 @@ def test_the_step_tells_who_was_responsible_for_what():
 def test_a_lone_object_moves_by_kalmans_gain_and_its_responsibility():
     """The whole frame by hand: prediction, closed-form responsibility, MAP update."""
     settings = config(adaptation={"inflation": False})
-    p, state = parameters(settings)[0], initial_state(settings)
+    p, state = parameters(settings)[0], initial_state()
     bring_to_step(p, 2.0)
     for n, detections in enumerate(walk(3)):
         state, _ = step(state, detections, settings, time_s=n / 25.0)

@@ -2,7 +2,7 @@
 
 Detections that nobody claims and that score like objects give birth to tentative objects; a second detection
 confirms, a miss before that kills, a long absence kills the confirmed. The score from which a detection is an
-object is learned from the detections alone, since every detector scales its scores its own way.
+object is learned from the detections alone, class by class, since every detector scales its scores its own way.
 """
 
 from __future__ import annotations
@@ -95,12 +95,40 @@ def boxes_of(boxes_xyxy: FloatArray, rows: IntArray) -> FloatArray:
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def scored_as_objects(free: IntArray, scores: FloatArray, birth_score: float) -> IntArray:
-    """Return those of the free detections whose score is not below the birth threshold."""
+def classes_seen(labels: IntArray, before: Records, counts: Records, birth_score: float) -> tuple[IntArray, int]:
+    """Write the score counts of all classes seen so far, new ones empty, to the beginning of ``counts``.
+
+    Returns
+    -------
+    kind
+        (N,) row of each detection's class in ``counts``.
+    classes
+        How many classes there are now.
+    """
+    classes = len(before)
+    for c in range(classes):
+        counts[c] = before[c]
+    kind = np.empty(len(labels), np.int64)
+    for j in range(len(labels)):
+        c = 0
+        while c < classes and counts[c].label != labels[j]:
+            c += 1
+        if c == classes:
+            counts[c].label, counts[c].birth_score = labels[j], birth_score
+            for b in range(SCORE_BINS):
+                counts[c].objects[b] = counts[c].clutter[b] = 0.0
+            classes += 1
+        kind[j] = c
+    return kind, classes
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def scored_as_objects(free: IntArray, scores: FloatArray, kind: IntArray, counts: Records) -> IntArray:
+    """Return those of the free detections whose score is not below the birth threshold of their class."""
     chosen = np.empty(len(free), np.int64)
     n = 0
     for j in free:
-        if scores[j] >= birth_score - 1e-9:
+        if scores[j] >= counts[kind[j]].birth_score - 1e-9:
             chosen[n] = j
             n += 1
     return chosen[:n]
@@ -113,17 +141,19 @@ def score_bin(score: float) -> int:
 
 
 @njit(cache=True, error_model="numpy")
-def object_probability(scene: Records, b: int, birth_score: float) -> float:
-    """Return the probability that a detection of score bin ``b`` is an object: counts on top of a prior."""
+def object_probability(counted: Record, b: int, birth_score: float) -> float:
+    """Return the probability that a detection of score bin ``b`` is an object: a class's counts on top of a prior."""
     low = LOWEST_BIN + SCORE_BIN_WIDTH * b
     logit = math.log(BIRTH_POSTERIOR / (1.0 - BIRTH_POSTERIOR)) + PRIOR_SLOPE * (low - birth_score)
     prior = 1.0 / (1.0 + math.exp(-logit))
-    objects, clutter = scene[0].objects[b], scene[0].clutter[b]
+    objects, clutter = counted.objects[b], counted.clutter[b]
     return (objects + PRIOR_COUNT * prior) / (objects + clutter + PRIOR_COUNT)
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def count_claimed(scene: Records, components: Records, detection: IntArray, scores: FloatArray) -> None:
+def count_claimed(
+    counts: Records, components: Records, detection: IntArray, scores: FloatArray, kind: IntArray
+) -> None:
     """Let all counts fade, once a frame, and count what proven objects have claimed.
 
     Parameters
@@ -132,34 +162,43 @@ def count_claimed(scene: Records, components: Records, detection: IntArray, scor
         (K,) after this frame's update, so that a proven one counts this frame's hit too.
     detection
         (K,) claimed detection, -1 for none.
+    kind
+        (N,) row of each detection's class in ``counts``.
     """
     for k in range(len(components)):
         if detection[k] >= 0 and components[k].hits > PROVEN_HITS:
-            scene[0].objects[score_bin(scores[detection[k]])] += 1.0
-    for b in range(SCORE_BINS):
-        scene[0].objects[b] *= COUNT_DECAY
-        scene[0].clutter[b] *= COUNT_DECAY
+            counts[kind[detection[k]]].objects[score_bin(scores[detection[k]])] += 1.0
+    for c in range(len(counts)):
+        for b in range(SCORE_BINS):
+            counts[c].objects[b] *= COUNT_DECAY
+            counts[c].clutter[b] *= COUNT_DECAY
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def learn_birth_score(scene: Records, birth_score: float) -> None:
-    """Set the scene's birth threshold: the lowest score above which detections are objects at 80 %."""
-    b = score_bin(HIGHEST_BIRTH_SCORE)
-    while b > score_bin(LOWEST_BIRTH_SCORE) and (
-        object_probability(scene, b - 1, birth_score) >= BIRTH_POSTERIOR - 1e-9
-    ):
-        b -= 1
-    # Where the counts do not move the walk's end, the configured score stands, whatever its place in a bin.
+def learn_birth_scores(counts: Records, birth_score: float) -> None:
+    """Set the birth threshold of each class: the lowest score above which detections are objects at 80 %."""
+    lowest, highest = score_bin(LOWEST_BIRTH_SCORE), score_bin(HIGHEST_BIRTH_SCORE)
     unmoved = math.ceil((birth_score - LOWEST_BIN) / SCORE_BIN_WIDTH - 1e-9)
-    if b == min(max(unmoved, score_bin(LOWEST_BIRTH_SCORE)), score_bin(HIGHEST_BIRTH_SCORE)):
-        scene[0].birth_score = birth_score
-    else:
-        scene[0].birth_score = LOWEST_BIN + SCORE_BIN_WIDTH * b
+    for c in range(len(counts)):
+        b = highest
+        while b > lowest and object_probability(counts[c], b - 1, birth_score) >= BIRTH_POSTERIOR - 1e-9:
+            b -= 1
+        # Where the counts do not move the walk's end, the configured score stands, whatever its place in a bin.
+        if b == min(max(unmoved, lowest), highest):
+            counts[c].birth_score = birth_score
+        else:
+            counts[c].birth_score = LOWEST_BIN + SCORE_BIN_WIDTH * b
 
 
 @njit(cache=True, error_model="numpy", inline="always")
 def follow_chains(
-    scene: Records, chains: Records, boxes_xyxy: FloatArray, scores: FloatArray, free: IntArray, links: Records
+    counts: Records,
+    chains: Records,
+    boxes_xyxy: FloatArray,
+    scores: FloatArray,
+    kind: IntArray,
+    free: IntArray,
+    links: Records,
 ) -> None:
     """Chain unclaimed detections from frame to frame and count what became of them.
 
@@ -170,6 +209,8 @@ def follow_chains(
     ----------
     chains
         (C,) of the last frame.
+    kind
+        (N,) row of each detection's class in ``counts``.
     free
         (F,) detections that belong to nobody.
     links
@@ -186,7 +227,8 @@ def follow_chains(
     start, other, area = overlapping_pairs(boxes, grid_of(before))
     for f in range(len(free)):
         for e in range(start[f], start[f + 1]):
-            area[e] /= box_area(boxes, f) + box_area(before, other[e]) - area[e]
+            same = kind[free[f]] == chains[other[e]].kind
+            area[e] = area[e] / (box_area(boxes, f) + box_area(before, other[e]) - area[e]) if same else 0.0
     followed = _linked(start, other, area, len(chains))
     for f in range(len(free)):
         if followed[f] >= 0:
@@ -195,6 +237,7 @@ def follow_chains(
         link = links[f]
         for i in range(4):
             link.box[i] = boxes[f, i]
+        link.kind = kind[free[f]]
         b = score_bin(scores[free[f]])
         earlier = followed[f]
         link.length = chains[earlier].length if earlier >= 0 else 0
@@ -205,13 +248,13 @@ def follow_chains(
         link.length += 1
         if link.length == CHAIN_LENGTH:
             for past in range(CHAIN_LENGTH):
-                scene[0].objects[link.bins[past]] += 1.0
+                counts[link.kind].objects[link.bins[past]] += 1.0
         elif link.length > CHAIN_LENGTH:
-            scene[0].objects[b] += 1.0
+            counts[link.kind].objects[b] += 1.0
     for c in range(len(chains)):
         if not continued[c]:
             for past in range(chains[c].length if chains[c].length < CHAIN_LENGTH else 0):
-                scene[0].clutter[chains[c].bins[past]] += 1.0
+                counts[chains[c].kind].clutter[chains[c].bins[past]] += 1.0
 
 
 @njit(cache=True, error_model="numpy")
@@ -251,7 +294,16 @@ def _linked(start: IntArray, column: IntArray, iou: FloatArray, columns: int) ->
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def newborn(observed: Observed, chosen: IntArray, scene: Records, next_id: int, p: Record, born: Records) -> None:
+def newborn(
+    observed: Observed,
+    chosen: IntArray,
+    scene: Records,
+    kind: IntArray,
+    counts: Records,
+    next_id: int,
+    p: Record,
+    born: Records,
+) -> None:
     """Write a component for each chosen detection: at rest, as uncertain as its measurement, as a rule tentative.
 
     Parameters
@@ -275,7 +327,7 @@ def newborn(observed: Observed, chosen: IntArray, scene: Records, next_id: int, 
             c.mean[i], c.box[i] = measured[j, i], boxes[j, i]
             c.p00[i] = measurement_variance(i, c.scale, scene, p)
             c.p11[i] = (p.initial_velocity * c.scale) ** 2
-        c.existence = object_probability(scene, score_bin(scores[j]), p.birth_score)
+        c.existence = object_probability(counts[kind[j]], score_bin(scores[j]), p.birth_score)
         c.score = scores[j]
         c.detection = frame_row[j]
         c.responsibility = c.existence

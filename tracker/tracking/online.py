@@ -28,10 +28,11 @@ from tracker.tracking.evidence import (
     refine,
 )
 from tracker.tracking.lifecycle import (
+    classes_seen,
     count_claimed,
     follow_chains,
     free_detections,
-    learn_birth_score,
+    learn_birth_scores,
     newborn,
     remember_centre,
     renew,
@@ -56,6 +57,7 @@ from tracker.tracking.state import (
     PAIR,
     PARAMETERS,
     SCENE,
+    SCORE_COUNTS,
     Record,
     Records,
     StepInfo,
@@ -86,6 +88,7 @@ def _responsibilities(
 def _advance(
     components: Records,
     scene_before: Records,
+    counts_before: Records,
     chains: Records,
     boxes_xyxy: FloatArray,
     scores: FloatArray,
@@ -96,17 +99,18 @@ def _advance(
     parameter: Records,
     alive: Records,
     scene: Records,
+    counts: Records,
     links: Records,
     parameter_of_step: Records,
-) -> tuple[int, int, int, Records, float]:
+) -> tuple[int, int, int, int, Records, float]:
     """Run one frame; see :func:`step`.
 
-    The new components, scene and chains are written into ``alive`` (K + N,), ``scene`` (1,) and ``links`` (N,);
-    ``parameter_of_step`` (1,) is scratch.
+    The new components, scene, score counts and chains are written into ``alive`` (K + N,), ``scene`` (1,),
+    ``counts`` (L + N,) and ``links`` (N,); ``parameter_of_step`` (1,) is scratch.
 
     Returns
     -------
-    How many components and chains there are now, the next identity, the responsibilities and the log-likelihood.
+    How many components, classes and chains there are now, the next identity, the responsibilities, the log-likelihood.
     """
     parameter_of_step[0] = parameter[0]
     p = parameter_of_step[0]
@@ -129,13 +133,14 @@ def _advance(
     # Birth and death: what nobody claims begins, what has no evidence ends.
     owner, share = _explained(graph, detection, n)
     free = free_detections(observed.grid, observed.labels, owner, share, p.veto_iou, p.class_agnostic != 0)
-    chosen = scored_as_objects(free, observed.scores, scene[0].birth_score)
+    kind, classes = classes_seen(observed.labels, counts_before, counts, p.birth_score)
+    chosen = scored_as_objects(free, observed.scores, kind, counts)
     if p.learn_birth_score:
-        count_claimed(scene, predicted, detection, observed.scores)
-        follow_chains(scene, chains, observed.grid.boxes_xyxy, observed.scores, free, links)
-        learn_birth_score(scene, p.birth_score)
+        count_claimed(counts[:classes], predicted, detection, observed.scores, kind)
+        follow_chains(counts, chains, observed.grid.boxes_xyxy, observed.scores, kind, free, links)
+        learn_birth_scores(counts[:classes], p.birth_score)
     survivors = renew(predicted, p)
-    newborn(observed, chosen, scene, next_id, p, alive[survivors:])
+    newborn(observed, chosen, scene, kind, counts, next_id, p, alive[survivors:])
 
     pairs, frame_row = np.empty(len(column), PAIR), observed.detection
     for k in range(len(detection)):
@@ -143,7 +148,7 @@ def _advance(
         for e in range(row_start[k], row_start[k + 1]):
             pairs[e].row, pairs[e].column, pairs[e].responsibility = k, frame_row[column[e]], beta[e]
     chained = len(free) if p.learn_birth_score else 0
-    return survivors + len(chosen), chained, next_id + len(chosen), pairs, log_evidence
+    return survivors + len(chosen), classes, chained, next_id + len(chosen), pairs, log_evidence
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -331,9 +336,11 @@ def _step(
     seen = len(detections.scores)
     alive = room_for(len(state.components) + seen, COMPONENT)
     scene, links = room_for(1, SCENE), room_for(seen, CHAIN)
-    count, chained, next_id, pairs, log_evidence = _advance(
+    counts = room_for(len(state.score_counts) + seen, SCORE_COUNTS)
+    count, classes, chained, next_id, pairs, log_evidence = _advance(
         state.components,
         state.scene,
+        state.score_counts,
         state.chains,
         detections.boxes_xyxy,
         detections.scores,
@@ -344,10 +351,11 @@ def _step(
         parameter,
         alive,
         scene,
+        counts,
         links,
         room_for(1, PARAMETERS),
     )
-    new = TrackerState(alive[:count], scene, links[:chained], next_id, state.frame_index + 1, time_s)
+    new = TrackerState(alive[:count], scene, counts[:classes], links[:chained], next_id, state.frame_index + 1, time_s)
     return new, StepInfo(state.components, new.components, pairs, log_evidence)
 
 
@@ -423,7 +431,7 @@ class Tracker:
         self._smoothed = self._config.tracking.smoothing == "online"
         self._anchor = self._config.tracking.motion.anchor
         self._lag_frames = self._config.tracking.lag_frames
-        self._state = initial_state(self._config)
+        self._state = initial_state()
         self._info: StepInfo | None = None
         self._window: Window = ()
 
@@ -492,7 +500,7 @@ class Tracker:
 
     def reset(self) -> None:
         """Forget everything, waiting reports too; identities begin at 1 again."""
-        self._state = initial_state(self._config)
+        self._state = initial_state()
         self._info = None
         self._window = ()
 

@@ -64,6 +64,12 @@ SCENE = np.dtype(
         ("measurement_position", "f8"),
         ("measurement_size", "f8"),
         ("shift_prior", "f8", (2,)),  # probability that the image moves as a whole, x and y
+    ]
+)
+
+SCORE_COUNTS = np.dtype(
+    [
+        ("label", "i8"),
         ("objects", "f8", (SCORE_BINS,)),  # decayed counts of detections that proved to be objects
         ("clutter", "f8", (SCORE_BINS,)),
         ("birth_score", "f8"),
@@ -73,7 +79,7 @@ SCENE = np.dtype(
 PAIR = np.dtype([("row", "i8"), ("column", "i8"), ("responsibility", "f8")])
 """One entry of a sparse table: component row before the step, detection row, probability."""
 
-CHAIN = np.dtype([("box", "f8", (4,)), ("length", "i8"), ("bins", "i8", (CHAIN_LENGTH,))])
+CHAIN = np.dtype([("box", "f8", (4,)), ("kind", "i8"), ("length", "i8"), ("bins", "i8", (CHAIN_LENGTH,))])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +91,9 @@ class TrackerState:
     components
         (K,) records of :data:`COMPONENT`.
     scene
-        (1,) record of :data:`SCENE`: noise factors and what scores mean here.
+        (1,) record of :data:`SCENE`: noise factors, and whether the image moves.
+    score_counts
+        (L,) records of :data:`SCORE_COUNTS`, one for each class seen so far: what its scores mean here.
     chains
         (C,) records of :data:`CHAIN`: last frame's detections that nobody claimed.
     next_id
@@ -98,6 +106,7 @@ class TrackerState:
 
     components: Records
     scene: Records
+    score_counts: Records
     chains: Records
     next_id: int
     frame_index: int
@@ -217,16 +226,16 @@ def cut(state: TrackerState) -> TrackerState:
     return replace(state, components=np.zeros(0, COMPONENT), chains=np.zeros(0, CHAIN))
 
 
-def initial_state(config: Config) -> TrackerState:
+def initial_state() -> TrackerState:
     """Return the state before the first frame: nobody there, nothing learned."""
     scene = np.zeros(1, SCENE)
     for factor in ("process_position", "process_size", "measurement_position", "measurement_size"):
         scene[factor] = 1.0
     scene["shift_prior"] = 0.1
-    scene["birth_score"] = config.tracking.lifecycle.birth_score
     return TrackerState(
         components=np.zeros(0, COMPONENT),
         scene=scene,
+        score_counts=np.zeros(0, SCORE_COUNTS),
         chains=np.zeros(0, CHAIN),
         next_id=1,
         frame_index=0,
