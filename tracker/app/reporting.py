@@ -110,7 +110,7 @@ def write_report(
                 progress(f"looking into {sequence}", done, steps)
                 if sequence not in truths:
                     truths[sequence] = read_sequence(source, True)
-                seen, told = _left_beside(tracks)
+                seen, told = _left_beside(path if path.is_file() else tracks)
                 studies.append(
                     study(
                         _shown_name(truth, sequence),
@@ -121,7 +121,7 @@ def write_report(
                         criteria,
                         detections=given.get(sequence) if seen is None else seen,
                         diagnostics=told,
-                        picture_px=_picture_px(videos.get(sequence), source),
+                        picture_px=_picture_px(videos.get(sequence), truth if truth.is_file() else source),
                     )
                 )
                 done += 1

@@ -69,8 +69,11 @@ def report(
     mapping = dict(pair(text, "--map", "car=vehicle") for text in renamed or ())
     with one_line_errors():
         from tracker.app.reporting import write_report
+        from tracker.evaluation.plots import MOST_RESULTS
         from tracker.evaluation.preparation import Criteria, CriteriaError
 
+        if len(paths) > MOST_RESULTS:
+            raise typer.BadParameter(f"are {len(paths)}; a page takes {MOST_RESULTS} at most", param_hint="--tracks")
         try:
             criteria = Criteria(chosen, mapping, protocol.value, iou)
         except CriteriaError as error:

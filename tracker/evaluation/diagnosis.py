@@ -291,12 +291,12 @@ def surroundings(cover: Coverage, prepared: Prepared) -> Surroundings:
     return Surroundings(sizes, _speeds(cover, boxes, sizes), neighbours, neighbour_ious, hiders, hidden)
 
 
-def detected(prepared: Prepared, cover: Coverage, detections: Mapping[int, Detections], iou: float) -> IntArray:
-    """Return (N,) the row of the frame's detection that is assigned to each true box, -1 for none.
+def detected(prepared: Prepared, cover: Coverage, detections: Mapping[int, Detections], iou: float) -> FloatArray:
+    """Return (N,) the score of the detection that is assigned to each true box, NaN for none.
 
     In every frame the assignment has the largest sum of IoU; pairs below ``iou`` are none.
     """
-    found = np.full(len(cover), -1)
+    scores = np.full(len(cover), np.nan)
     order = np.argsort(cover.positions, kind="stable")
     for group in np.split(order, np.flatnonzero(np.diff(cover.positions[order])) + 1) if len(order) else []:
         seen = detections.get(int(cover.frames[group[0]]))
@@ -306,8 +306,8 @@ def detected(prepared: Prepared, cover: Coverage, detections: Mapping[int, Detec
         overlap = np.where(overlap >= iou, overlap, 0.0)
         for i, j in zip(*linear_sum_assignment(overlap, maximize=True), strict=True):
             if overlap[i, j] > 0.0:
-                found[group[i]] = j
-    return found
+                scores[group[i]] = seen.scores[j]
+    return scores
 
 
 def recall_by(values: FloatArray, found: NDArray[np.bool_], edges: FloatArray) -> Recall:

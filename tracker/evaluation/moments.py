@@ -77,7 +77,7 @@ class Scene:
     picture_px
         Width and height of the picture; None when they are not known.
     detected
-        (N,) row of the detection of each true box, -1 for none, as :func:`tracker.evaluation.diagnosis.detected`
+        (N,) score of the detection of each true box, NaN for none, as :func:`tracker.evaluation.diagnosis.detected`
         finds it; None when the detections are not known.
 
     Attributes
@@ -90,7 +90,7 @@ class Scene:
     cover: Coverage
     around: Surroundings
     picture_px: tuple[int, int] | None = None
-    detected: IntArray | None = None
+    detected: FloatArray | None = None
     small_px: float = field(init=False)
     fast: float = field(init=False)
 
@@ -123,7 +123,7 @@ class Scene:
         speeds = self.around.speeds[rows]
         if not np.isnan(speeds).all():
             speed = float(np.nanmedian(speeds))
-            if speed >= self.fast > 0.0:
+            if speed > self.fast:
                 phrases.append(f"fast: {speed:.2f} of its size per frame, faster than nine in ten boxes")
         if self.stands(rows):
             phrases.append(f"moves by {self.spread(rows):.1f} of its size in {len(rows)} frames")
@@ -174,12 +174,16 @@ class Scene:
         """Return a phrase on how often the detector saw the rows; None when that is not known."""
         if self.detected is None or not len(rows):
             return None
-        seen, n = int((self.detected[rows] >= 0).sum()), len(rows)
+        scores = self.detected[rows]
+        seen, n = int((~np.isnan(scores)).sum()), len(rows)
         if seen == 0:
             return "the detector did not see it" if n == 1 else "the detector never saw it"
-        if seen == n:
-            return "the detector saw it, the tracker did not use that" if n == 1 else "the detector saw it throughout"
-        return f"the detector saw it in {seen} of {n} frames"
+        often = "" if n == 1 else f" in {seen} of {n} frames"
+        return f"the detector saw it{often} with a mean score of {np.nanmean(scores):.2f}"
+
+    def seen_share(self, rows: IntArray) -> float:
+        """Return the share of the rows that the detector saw; NaN when that is not known."""
+        return float("nan") if self.detected is None else float((~np.isnan(self.detected[rows])).mean())
 
 
 def switches(scene: Scene) -> list[Moment]:
@@ -254,7 +258,7 @@ def _switch(scene: Scene, rows: IntArray, before: int, after: int, weight: int, 
     elif crossing is not None:
         because = crossing[0][0].upper() + crossing[0][1:]
     elif len(between):
-        unseen = scene.detected is not None and (scene.detected[between] < 0).mean() > _MANY
+        unseen = scene.seen_share(between) < 1.0 - _MANY
         because = f"{'No detection' if unseen else 'No fitting box'} for {_frames(len(between))}"
         because += ", while it stood still" if scene.stands(between) else ""
         gap = ""
@@ -264,7 +268,7 @@ def _switch(scene: Scene, rows: IntArray, before: int, after: int, weight: int, 
         because = (
             f"Two tracks are on it: track {old} still is there, with IoU {rival:.2f} against {cover.ious[after]:.2f}"
         )
-    elif around.speeds[after] >= scene.fast:
+    elif around.speeds[after] > scene.fast:
         because = "It moved faster than its track expected"
     else:
         because = "Another track took over from one frame to the next, with nobody near"
@@ -309,8 +313,10 @@ def _miss(scene: Scene, rows: IntArray, stretch: IntArray) -> Moment:
         because = f"One box for two: in {taken} of {_frames(n)} the box around it is the hit of identity {by}"
     elif crossing is not None and (hidden_share > _MANY or n <= 4 * _REACH_FRAMES):
         because = crossing[0][0].upper() + crossing[0][1:]
-    elif scene.detected is not None and (scene.detected[stretch] < 0).mean() > _MANY:
+    elif scene.seen_share(stretch) == 0.0:
         because = "No detection" if n == 1 else "The detector does not see it"
+    elif scene.seen_share(stretch) < 1.0 - _MANY:
+        because = "The detector seldom sees it"
     elif scene.detected is not None:
         because = "The tracker does not use the detections that are there"
     else:

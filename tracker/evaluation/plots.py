@@ -27,14 +27,14 @@ from tracker.evaluation.diagnosis import Recall
 from tracker.structures import FloatArray
 
 _TEXT, _QUIET, _GRID = "#010101", "#020202", "#030303"
-_SERIES = ("#040404", "#050505", "#060606", "#070707")
+_SERIES = ("#040404", "#050505", "#060606", "#070707", "#080808", "#090909")
 _VARIABLES = {
     _TEXT: "var(--text)",
     _QUIET: "var(--quiet)",
     _GRID: "var(--line)",
     **{color: f"var(--series-{number})" for number, color in enumerate(_SERIES, 1)},
 }
-_DASHES = ("-", "--", "-.", ":")
+_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)))
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be read, searched and copied
     "svg.hashsalt": "report",
@@ -61,6 +61,10 @@ _STYLE: dict[Any, Any] = {
     "savefig.facecolor": "none",
 }
 _NIS_END = 25.0
+_FEWEST_CLAIMS = 10  # a bin of fewer says nothing
+
+MOST_RESULTS = len(_SERIES)
+"""How many results can be told apart."""
 _PANEL_IN = (3.3, 2.6)
 
 
@@ -87,7 +91,9 @@ def hota_figures(name: str, curves: Mapping[str, Mapping[str, FloatArray]], thre
     return drawings
 
 
-def recall_figures(name: str, recalls: Mapping[str, Mapping[str, Recall]]) -> list[str]:
+def recall_figures(
+    name: str, recalls: Mapping[str, Mapping[str, Recall]], given: Mapping[str, Mapping[str, Recall]]
+) -> list[str]:
     """Return recall by each circumstance, bars side by side for each result.
 
     Parameters
@@ -96,18 +102,25 @@ def recall_figures(name: str, recalls: Mapping[str, Mapping[str, Recall]]) -> li
         As for :func:`hota_figures`.
     recalls
         By circumstance and result.
+    given
+        By circumstance and result, recall of the detections where they are known: a line across the bar.
     """
     drawings = []
     for circumstance, by_result in recalls.items():
         with mpl.rc_context(_STYLE):
             figure, panel = _panel(circumstance.capitalize())
             width = 0.84 / len(by_result)
-            for number, recall in enumerate(by_result.values()):
+            for number, (result, recall) in enumerate(by_result.items()):
                 places = np.arange(len(recall.counts)) + (number - (len(by_result) - 1) / 2) * width
-                panel.bar(places, np.nan_to_num(recall.shares), 0.9 * width, color=_SERIES[number % len(_SERIES)])
+                panel.bar(places, np.nan_to_num(recall.shares), 0.9 * width, color=_SERIES[number])
+                if result in given[circumstance]:
+                    reach = 0.55 * width
+                    shares = given[circumstance][result].shares
+                    panel.hlines(shares, places - reach, places + reach, color=_TEXT, linewidth=1.8)
             edges = next(iter(by_result.values())).edges
             panel.set_xticks(
-                np.arange(len(edges)) - 0.5, [f"{edge:.2g}" if edge < 10 else f"{edge:.0f}" for edge in edges]
+                np.arange(len(edges)) - 0.5,
+                [f"{edge:.2f}".rstrip("0").rstrip(".") if edge < 10 else f"{edge:.0f}" for edge in edges],
             )
             panel.set(xlabel=CIRCUMSTANCES[circumstance], ylim=(0, 1))
             panel.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -133,7 +146,7 @@ def consistency_figures(name: str, results: Mapping[int, Consistency]) -> list[s
         bins = np.linspace(0.0, _NIS_END, 51)
         levels = np.linspace(0.02, 0.98, 49)
         for number, result in results.items():
-            color = _SERIES[number % len(_SERIES)]
+            color = _SERIES[number]
             squared = result.innovations_squared
             if len(squared):
                 weights = np.full(len(squared), 1.0 / (len(squared) * (bins[1] - bins[0])))
@@ -147,7 +160,8 @@ def consistency_figures(name: str, results: Mapping[int, Consistency]) -> list[s
                 ellipses.plot(LEVELS, marks, linestyle="none", marker="o", color=color, markersize=4)
             if len(result.claim_probabilities):
                 bars = reliability(result.claim_probabilities, result.claims_kept)
-                claims.plot(bars.promised, bars.kept, marker="o", markersize=4, **_line(number))
+                enough = bars.counts >= _FEWEST_CLAIMS
+                claims.plot(bars.promised[enough], bars.kept[enough], marker="o", markersize=4, **_line(number))
         x = np.linspace(0.0, _NIS_END, 200)
         nis.plot(x, stats.chi2.pdf(x, COORDINATES), color=_TEXT, linewidth=1.0)
         nis.set(xlabel=f"normalised; thin line: chi-square, {COORDINATES} degrees", ylabel="density")
@@ -180,8 +194,8 @@ def _panel(title: str) -> tuple[Figure, Axes]:
 
 def _line(number: int) -> dict[str, Any]:
     return {
-        "color": _SERIES[number % len(_SERIES)],
-        "linestyle": _DASHES[number % len(_DASHES)],
+        "color": _SERIES[number],
+        "linestyle": _DASHES[number],
         "linewidth": 1.8,
     }
 

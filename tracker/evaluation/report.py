@@ -52,6 +52,7 @@ SHOWN_SWITCHES, SHOWN_MISSES, SHOWN_FALSE = 6, 4, 4
 SHOWN_OF_WORST = 3
 """How many moments it shows of the identity that is lost most."""
 
+_ByCircumstance: TypeAlias = dict[str, dict[str, Recall]]
 ColorOf: TypeAlias = Callable[[int], str]
 
 _REGION_SIZES = 2.6  # what is shown around a box, in its longer sides
@@ -237,7 +238,7 @@ def render(
         name: [e for e in chosen if e.study.result == name and _is_of_worst(e, parts)][:SHOWN_OF_WORST]
         for name, parts in results.items()
     }
-    recalls = _recalls(results)
+    recalls, given = _recalls(results)
     kept = _consistencies(results)
     context = {
         "results": list(results),
@@ -267,12 +268,12 @@ def render(
         "worst_examples": {
             name: [_example(example, pictures, color_of) for example in of_worst[name]] for name in results
         },
-        "recall_figures": list(map(Markup, plots.recall_figures("recall", recalls))),
+        "recall_figures": list(map(Markup, plots.recall_figures("recall", recalls, given))),
         "recalls": [
-            (circumstance, plots.CIRCUMSTANCES[circumstance], _recall_rows(by_result))
+            (circumstance, plots.CIRCUMSTANCES[circumstance], _recall_rows(by_result, given[circumstance]))
             for circumstance, by_result in recalls.items()
         ],
-        "recall_names": list(next(iter(recalls.values()))),
+        "given": list(next(iter(given.values()))),
         "consistency_figures": [Markup(svg) for svg in plots.consistency_figures("kept", kept)] if kept else [],
         "consistency_rows": [(list(results)[number], _consistency_cells(part)) for number, part in kept.items()],
         "untold": [name for number, name in enumerate(results) if number not in kept],
@@ -333,7 +334,7 @@ def _verdict(name: str, parts: Sequence[Study], whole: Evaluation) -> dict[str, 
         "identity": f"{_count(scores.id_switches, 'switch', 'switches')} of track",
         "missed": f"{_count(missed, 'box', 'boxes')}, {missed / max(1, len(fates)):.1%} of the truth",
         "false": _count(false, "box", "boxes"),
-        "loose": f"{_count(loose, 'box', 'boxes')} too loose for a hit; hits overlap by {scores.loc_a:.0f} %",
+        "loose": f"{loose} too loose for a hit; mean IoU of hits {scores.loc_a / 100:.2f}",
     }
     of_tracker: tuple[Fault, ...] = ("identity", "missed", "false")
     rivals: list[Fault] = sorted(of_tracker, key=lambda fault: -gains[fault]["HOTA"])
@@ -579,7 +580,7 @@ def _drawn_boxes(example: Example, shot: Shot, color_of: ColorOf) -> list[dict[s
     return drawn
 
 
-def _recalls(results: Mapping[str, Sequence[Study]]) -> dict[str, dict[str, Recall]]:
+def _recalls(results: Mapping[str, Sequence[Study]]) -> tuple[_ByCircumstance, _ByCircumstance]:
     """Return recall by circumstance, of the tracks of each result and of the detections where they are known."""
     first = next(iter(results.values()))
     values = {
@@ -587,29 +588,33 @@ def _recalls(results: Mapping[str, Sequence[Study]]) -> dict[str, dict[str, Reca
         "speed": np.concatenate([part.scene.around.speeds for part in first]),
         "crowding": np.concatenate([part.scene.around.neighbour_ious for part in first]),
     }
-    found: dict[str, Any] = {}
+    found, given = {}, {}
     for name, parts in results.items():
         found[name] = np.concatenate([part.scene.cover.covered for part in parts])
         known = [part.scene.detected for part in parts if part.scene.detected is not None]
         if len(known) == len(parts):
-            found[f"{name}, detections"] = np.concatenate(known) >= 0
+            given[name] = ~np.isnan(np.concatenate(known))
     edges = {
         "size": quantile_edges(values["size"]),
         "speed": quantile_edges(values["speed"]),
         "crowding": np.array(CROWDING_EDGES),
     }
-    return {
-        circumstance: {name: recall_by(values[circumstance], hits, edges[circumstance]) for name, hits in found.items()}
-        for circumstance in values
-    }
+    of_tracks, of_detections = (
+        {
+            circumstance: {name: recall_by(measured, hits, edges[circumstance]) for name, hits in which.items()}
+            for circumstance, measured in values.items()
+        }
+        for which in (found, given)
+    )
+    return of_tracks, of_detections
 
 
-def _recall_rows(by_result: Mapping[str, Recall]) -> list[tuple[str, int, list[str]]]:
-    """Return, by bin, its ends, how many boxes there are and the share that each result finds."""
+def _recall_rows(by_result: Mapping[str, Recall], given: Mapping[str, Recall]) -> list[tuple[str, int, list[str]]]:
+    """Return, by bin, its ends, how many boxes there are and the share that each result and its detections find."""
     first = next(iter(by_result.values()))
     rows = []
     for number, (low, high) in enumerate(zip(first.edges[:-1], first.edges[1:], strict=True)):
-        shares = [recall.shares[number] for recall in by_result.values()]
+        shares = [recall.shares[number] for recall in (*by_result.values(), *given.values())]
         cells = [_NONE if np.isnan(share) else f"{share:.1%}" for share in shares]
         rows.append((f"{low:.3g} to {high:.3g}", int(first.counts[number]), cells))
     return rows
