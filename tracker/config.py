@@ -209,12 +209,26 @@ class LifecycleConfig(_Section):
     veto_iou: Share = Field(0.5, description="no birth where a claimed detection overlaps more than this")
 
 
+class OfflineConfig(_Section):
+    """Tracks made better when the future is known: `track refine`, and runs with smoothing: offline."""
+
+    smooth: NotNegative = Field(
+        0.35, description="measurement noise of the smoother, in units of the learned; 0 keeps observed boxes"
+    )
+    fill: bool = Field(True, description="fill gaps that probably are one object's")
+    link: bool = Field(True, description="join a track that ends with one that begins, where they are one object")
+    longest_link_s: Positive = Field(3.0, description="longest time between two tracks that may be joined")
+    prune: NotNegative = Field(6.0, description="least evidence of a track, in nats of its scores; 0 keeps all tracks")
+
+
 class TrackingConfig(_Section):
     """The mixture through time."""
 
     frame_rate_hz: Positive = Field(30.0, description="rate assumed when no times are given")
-    smoothing: Literal["none", "online"] = Field(
-        "none", description="boxes reported: none, the claimed detection's; online, the filtered mean's"
+    smoothing: Literal["none", "online", "offline"] = Field(
+        "none",
+        description="boxes reported: none, the claimed detection's; online, the filtered mean's; "
+        "offline, those of tracks that are refined at the end of the run",
     )
     lag_frames: int = Field(
         0,
@@ -234,6 +248,7 @@ class TrackingConfig(_Section):
     refinement: RefinementConfig = RefinementConfig()
     adaptation: AdaptationConfig = AdaptationConfig()
     lifecycle: LifecycleConfig = LifecycleConfig()
+    offline: OfflineConfig = OfflineConfig()
 
 
 class LiveConfig(_Section):

@@ -92,7 +92,7 @@ def test_an_unknown_name_lists_the_presets(name: str, tmp_path: Path, monkeypatc
         ("tracking: {frame_rate_hz: 0}", ["tracking.frame_rate_hz is 0", "greater than 0"]),
         ("tracking: {frame_rate_hz: .nan}", ["tracking.frame_rate_hz is nan", "finite"]),
         ("tracking: {frame_rate_hz: .inf}", ["tracking.frame_rate_hz is inf", "finite"]),
-        ("tracking: {smoothing: yes}", ["tracking.smoothing is True", "'none' or 'online'"]),
+        ("tracking: {smoothing: yes}", ["tracking.smoothing is True", "'none', 'online' or 'offline'"]),
         ("overlay: 3", ["overlay is 3"]),
         ("overlay: {crf: 99, trail_s: -1}", ["and 1 more fault"]),
         ("- overlay", ["holds a list; it must hold sections"]),

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,10 +20,12 @@ from typing import Any, TypeAlias
 from tracker.app.diagnostics import TextFile, detection_rows, diagnostic_rows, diagnostics_file
 from tracker.app.inputs import Detect, Input, Job, open_input
 from tracker.app.outputs import DETECTIONS, DIAGNOSTICS, OVERLAY, TRACKS, RunFolder
+from tracker.app.refining import Report, refine_reports, waiting_for_births
 from tracker.app.stages import StageTimes, ahead, batched, flat
 from tracker.config import Config
 from tracker.media.overlay import OverlayPainter
 from tracker.media.sinks import OverlayVideo, TrackFile
+from tracker.media.sources import open_video
 from tracker.structures import Detections, FloatArray, Frame, Image, Tracks
 from tracker.tracking.camera import CameraMotion, CameraMotionEstimator
 from tracker.tracking.online import Tracker, warm_up
@@ -158,9 +160,11 @@ def track_video(
         start=start,
         frames=frames,
     )
-    with open_input(job) as source, closing(_tracked(source, job.config, StageTimes())) as steps:
-        for step in steps:
-            yield step.frame, step.tracks
+    with open_input(job) as source:
+        tracked = _tracked(source, job.config, StageTimes())
+        with closing(_refined(tracked, source, job) if _is_offline(job.config) else tracked) as steps:
+            for step in steps:
+                yield step.frame, step.tracks
 
 
 def run(
@@ -216,6 +220,8 @@ def run(
             warm_up()
             began_s, began_processor_s = time.perf_counter(), time.process_time()
             steps = _tracked(source, job.config, summary.stages, with_drawn=overlay_video is not None, learned=learned)
+            if _is_offline(job.config):
+                steps = _refined(steps, source, job, pictures=overlay_video is not None, progress=progress)
             if overlay_video is not None:
                 painter = OverlayPainter(job.config.overlay, source.class_names)
                 steps = _painted(steps, overlay_video, painter, summary.stages)
@@ -255,6 +261,8 @@ def _tracked(
     learned: Learned | None = None,
 ) -> Steps:
     """Chain decoding, detection, the camera's motion and tracking; each frame waits for its own report."""
+    if _is_offline(config):
+        config = waiting_for_births(config)
     tracker = Tracker(config)
     lag = config.tracking.lag_frames
     waiting: deque[Seen] = deque()
@@ -292,6 +300,36 @@ def _tracked(
             yield Step(*waiting.popleft(), tracks, tracks)
 
     return reported()
+
+
+def _is_offline(config: Config) -> bool:
+    return config.tracking.smoothing == "offline"
+
+
+def _refined(
+    steps: Steps,
+    source: Input,
+    job: Job,
+    *,
+    pictures: bool = True,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Steps:
+    """Wait for all steps, refine their tracks, and give the steps again; for the pictures, the video is read again."""
+    seen: list[Step] = []
+    with closing(steps):
+        for step in steps:
+            seen.append(replace(step, frame=replace(step.frame, image=None)))
+            progress(Progress("tracking", len(seen), source.frame_count, len(step.tracks)))
+    progress(Progress("refining", total=source.frame_count))
+    reports = [Report(step.frame.index, step.tracks, step.camera.affine, step.camera.is_cut) for step in seen]
+    refined = refine_reports(reports, job.config, source.frame_rate_hz)
+    again = [replace(step, tracks=(tracks := refined[step.frame.index]), drawn=tracks) for step in seen]
+    if not pictures or job.video is None:
+        yield from again
+        return
+    with open_video(job.video, start=job.start, frames=job.frames) as video:
+        for step, frame in zip(again, video, strict=False):
+            yield replace(step, frame=replace(step.frame, image=frame.image))
 
 
 def _camera_observer(config: Config) -> Callable[[Seen], Seen]:

@@ -12,6 +12,7 @@ from tracker.cli.configuration import show_config
 from tracker.cli.convert import convert
 from tracker.cli.evaluate import evaluate
 from tracker.cli.live import live
+from tracker.cli.refine import refine
 from tracker.cli.report import report
 from tracker.cli.track import track
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 app.callback(invoke_without_command=True)(track)
 app.command("eval")(evaluate)
 app.command("report")(report)
+app.command("refine")(refine)
 app.command("convert")(convert)
 app.command("config")(show_config)
 app.command("live")(live)

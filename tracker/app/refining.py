@@ -1,0 +1,204 @@
+"""Refining the tracks of a file or of a whole run, see :mod:`tracker.tracking.offline`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tracker.config import Config
+from tracker.errors import FormatError
+from tracker.formats.catalogue import read_tables, write_table
+from tracker.formats.motchallenge import (
+    find_sequence_info,
+    read_camera_motion,
+    read_detections,
+    read_sequence_info,
+)
+from tracker.formats.table import TrackTable
+from tracker.geometry import ltwh_to_xyxy, xyxy_to_ltwh
+from tracker.structures import FloatArray, Status, Tracks
+from tracker.tracking.offline import refine
+
+
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    """What refining a file did.
+
+    Parameters
+    ----------
+    path
+        The file that was written.
+    rows_before, rows_after, tracks_before, tracks_after
+        Counts of rows and of identities.
+    imputed
+        Rows that were filled in.
+    losses
+        What the format of the file cannot hold.
+    """
+
+    path: Path
+    rows_before: int
+    rows_after: int
+    tracks_before: int
+    tracks_after: int
+    imputed: int
+    losses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """What a run reported for a frame.
+
+    Parameters
+    ----------
+    index
+        Frame number.
+    tracks
+        The objects.
+    camera_affine
+        (2, 3) map from the previous frame's pixels, None for a camera that stood still.
+    is_cut
+        Whether another shot begins with the frame.
+    """
+
+    index: int
+    tracks: Tracks
+    camera_affine: FloatArray | None
+    is_cut: bool
+
+
+def refine_file(
+    tracks: Path,
+    config: Config,
+    *,
+    detections: Path | None = None,
+    camera_motion: Path | None = None,
+    frame_rate_hz: float | None = None,
+    output: Path | None = None,
+    notice: Callable[[str], None] = lambda _: None,
+) -> Refinement:
+    """Refine the tracks of a file of any format and write them.
+
+    Parameters
+    ----------
+    tracks
+        The file.
+    config
+        The configuration.
+    detections, camera_motion
+        Files of what the tracks were made from, if at hand.
+    frame_rate_hz
+        The rate; that of a ``seqinfo.ini`` beside the tracks or the detections when left out.
+    output
+        The file to be written, ``<name>-refined`` beside the tracks when left out.
+    notice
+        Called with each line that the user should see.
+
+    Raises
+    ------
+    TrackerError
+        For what cannot be read or written.
+    """
+    tables = read_tables(tracks)
+    if len(tables) > 1:
+        held = ", ".join(sorted(tables))
+        raise FormatError(tracks, None, f"holds {len(tables)} sequences ({held}); refine takes one at a time")
+    sequence, table = next(iter(tables.items()))
+    found = None if detections is None else read_detections(detections)
+    motion = None if camera_motion is None else read_camera_motion(camera_motion)
+    rate_hz = frame_rate_hz or _rate_beside([tracks] if detections is None else [tracks, detections])
+    if rate_hz is None:
+        rate_hz = config.tracking.frame_rate_hz
+        notice(f"frame rate: not known; {rate_hz:g} Hz (tracking.frame_rate_hz) is assumed, --fps gives it")
+    refined = _rounded(refine(table, config, frame_rate_hz=rate_hz, detections=found, camera_motion=motion))
+    path = output or tracks.with_name(f"{tracks.stem}-refined{tracks.suffix}")
+    losses = write_table(path, refined, sequence=sequence)
+    return Refinement(
+        path,
+        len(table),
+        len(refined),
+        len(np.unique(table.ids)),
+        len(np.unique(refined.ids)),
+        int(refined.imputed.sum()),
+        tuple(losses),
+    )
+
+
+def refine_reports(reports: Sequence[Report], config: Config, frame_rate_hz: float) -> dict[int, Tracks]:
+    """Return the refined tracks of a run by frame number, each shot by itself.
+
+    Rows that were filled in have the status of coasting objects. Covariances are not kept.
+    """
+    if not reports:
+        return {}
+    cuts = [n for n, report in enumerate(reports) if report.is_cut and n]
+    refined: dict[int, Tracks] = {}
+    for first, last in zip([0, *cuts], [*cuts, len(reports)], strict=True):
+        shot = reports[first:last]
+        motion = {r.index: r.camera_affine for r in shot if r.camera_affine is not None}
+        table = refine(table_of(shot), config, frame_rate_hz=frame_rate_hz, camera_motion=motion or None)
+        starts = np.searchsorted(table.frames, [r.index for r in shot])
+        ends = np.searchsorted(table.frames, [r.index for r in shot], side="right")
+        for report, start, end in zip(shot, starts.tolist(), ends.tolist(), strict=True):
+            refined[report.index] = _tracks(table.select(slice(start, end)))
+    return refined
+
+
+def waiting_for_births(config: Config) -> Config:
+    """Return the configuration for a run that is refined: its reports wait until who was born is confirmed."""
+    lag = max(config.tracking.lag_frames, config.tracking.lifecycle.confirmation_hits - 1, 1)
+    return config.model_copy(update={"tracking": config.tracking.model_copy(update={"lag_frames": lag})})
+
+
+def table_of(reports: Sequence[Report]) -> TrackTable:
+    """Return all rows of a run; those without a detection are marked as imputed."""
+    tracks = [report.tracks for report in reports]
+    return TrackTable(
+        np.repeat([report.index for report in reports], [len(t) for t in tracks]),
+        np.concatenate([t.ids for t in tracks]),
+        xyxy_to_ltwh(np.concatenate([t.boxes_xyxy for t in tracks])),
+        np.concatenate([t.scores for t in tracks]),
+        np.concatenate([t.classes for t in tracks]),
+        imputed=np.concatenate([t.detection_indices for t in tracks]) < 0,
+    )
+
+
+def _tracks(table: TrackTable) -> Tracks:
+    n = len(table)
+    return Tracks(
+        ids=table.ids.copy(),
+        boxes_xyxy=ltwh_to_xyxy(table.boxes_ltwh),
+        scores=table.scores.copy(),
+        classes=table.classes.copy(),
+        detection_indices=np.full(n, -1),
+        covariances=np.zeros((n, 4, 4)),
+        existence=np.ones(n),
+        responsibilities=np.zeros(n),
+        status=np.where(table.imputed, Status.COASTING, Status.CONFIRMED),
+    )
+
+
+def _rounded(table: TrackTable) -> TrackTable:
+    """Round as the track file of a run does."""
+    boxes = np.round(table.boxes_ltwh, 2) + 0.0
+    boxes[:, 2:] = np.maximum(boxes[:, 2:], 0.01)
+    return TrackTable(
+        table.frames,
+        table.ids,
+        boxes,
+        np.round(table.scores, 4),
+        table.classes,
+        imputed=table.imputed,
+        class_names=table.class_names,
+    )
+
+
+def _rate_beside(paths: Sequence[Path]) -> float | None:
+    for path in paths:
+        info = find_sequence_info(path)
+        if info is not None and (rate_hz := read_sequence_info(info).frame_rate_hz) is not None:
+            return rate_hz
+    return None
