@@ -254,6 +254,16 @@ def test_an_exchange_is_told_with_whom_and_where_they_crossed() -> None:
     assert because[2].startswith("It exchanged tracks with identity 1, crossing identity 1 (IoU 0.82 in frame 11)")
 
 
+def test_a_track_that_comes_over_is_told_with_whom_it_left() -> None:
+    one, two = crossing_rows()
+    tracks = [(f, 10 if f <= 11 else 20, x, y) for f, _, x, y in one] + [
+        (f, 20 if f <= 11 else 30, x, y) for f, _, x, y in two
+    ]
+    because = {moment.identity: moment.because for moment in switches(scene_of(table(*one, *two), table(*tracks)))}
+    assert because[1] == "Track 20 left identity 2 for it, hidden by identity 2 (90% of the box in frame 11)."
+    assert because[2].startswith("Its track 20 went over to identity 1, crossing identity 1")
+
+
 def test_a_gap_is_told_with_what_the_detector_saw() -> None:
     truth = table(*((f, 7, 2.0 * f, 0.0) for f in range(1, 31)))
     tracks = table(*((f, 1 if f < 10 else 2, 2.0 * f, 0.0) for f in range(1, 31) if not 10 <= f < 20))

@@ -255,6 +255,9 @@ def _switch(scene: Scene, rows: IntArray, before: int, after: int, weight: int, 
     elif gone_to is not None:
         because = f"Its track {old} went over to identity {gone_to}"
         because += f", {crossing[0]}" if crossing else ""
+    elif came_from is not None:
+        because = f"Track {new} left identity {came_from} for it"
+        because += f", {crossing[0]}" if crossing else ""
     elif crossing is not None:
         because = crossing[0][0].upper() + crossing[0][1:]
     elif len(between):
@@ -272,7 +275,7 @@ def _switch(scene: Scene, rows: IntArray, before: int, after: int, weight: int, 
         because = "It moved faster than its track expected"
     else:
         because = "Another track took over from one frame to the next, with nobody near"
-    if gap and (crossing is not None or gone_to is not None):
+    if gap and (crossing is not None or gone_to is not None or came_from is not None):
         because += f", and it was {gap}"
     if not swap:
         facts.append(_end_of(scene, old, gone_to, first))
@@ -384,6 +387,9 @@ def _false_track(scene: Scene, boxes: IntArray) -> Moment:
     centres = where[:, :2] + where[:, 2:] / 2
     if n > 1 and float(np.linalg.norm(np.ptp(centres, axis=0))) < 0.5 * size:
         facts.append("hardly moves")
+    filled_in = int(tracks.imputed[boxes].sum())
+    if filled_in:
+        facts.append(f"{filled_in} of {n} were filled in between observations")
     scores = tracks.scores[boxes]
     if not np.isnan(scores).any() and scores.min() < 1.0:
         facts.append(f"mean score {scores.mean():.2f}")
