@@ -9,10 +9,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tracker.errors import ConfigurationError
 
@@ -20,6 +20,8 @@ Probability: TypeAlias = Annotated[float, Field(gt=0.0, lt=1.0)]
 Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive: TypeAlias = Annotated[float, Field(gt=0.0)]
 NotNegative: TypeAlias = Annotated[float, Field(ge=0.0)]
+Point: TypeAlias = tuple[float, float]
+RegionName: TypeAlias = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f]*$")]
 PositivePerCoordinate: TypeAlias = tuple[Positive, Positive, Positive, Positive]
 """One value for each coordinate: centre x, bottom edge y, width, height."""
 
@@ -264,6 +266,56 @@ class LiveConfig(_Section):
     segment_s: Positive = Field(3600.0, description="length of a recording's files")
 
 
+class LineConfig(_Section):
+    """A line that is crossed in two directions, as seen looking along it from its first point to its second."""
+
+    points: tuple[Point, Point] = Field(description="its two ends")
+    to_right: RegionName = Field("to right", description="name of crossings from its left to its right")
+    to_left: RegionName = Field("to left", description="name of crossings from its right to its left")
+
+    @model_validator(mode="after")
+    def _is_a_line(self) -> Self:
+        if self.points[0] == self.points[1]:
+            raise ValueError("its two points are one; they must differ")
+        if self.to_right == self.to_left:
+            raise ValueError(f"both directions are called {self.to_left}; their names must differ")
+        return self
+
+
+class RegionsConfig(_Section):
+    """Areas and lines of the picture that are watched; what objects do there is written to events.csv."""
+
+    unit: Literal["share", "pixels"] = Field(
+        "share", description="unit of all points x, y: shares of the frame's width and height, or pixels"
+    )
+    anchor: Share = Field(1.0, description="height of the point of a box that counts: 1 the bottom edge, 0 the top")
+    hysteresis: NotNegative = Field(
+        0.25, description="distance from a border, in units of sqrt(width x height), from which a side counts"
+    )
+    areas: dict[RegionName, Annotated[tuple[Point, ...], Field(min_length=3)]] = Field(
+        {}, description="corners of polygons by name, e.g. {lawn: [[0, 0.5], [0.4, 0.5], [0.4, 1]]}"
+    )
+    lines: dict[RegionName, LineConfig] = Field(
+        {}, description="lines by name, e.g. {gate: {points: [[0.5, 0], [0.5, 1]], to_right: out, to_left: in}}"
+    )
+
+    @model_validator(mode="after")
+    def _are_in_the_frame(self) -> Self:
+        if double := sorted(self.areas.keys() & self.lines.keys()):
+            raise ValueError(f"an area and a line are both called {double[0]}; names must differ")
+        points = [*self.areas.items(), *((name, line.points) for name, line in self.lines.items())]
+        for name, corners in points:
+            for x, y in corners:
+                if min(x, y) < 0.0 or (self.unit == "share" and max(x, y) > 1.0):
+                    hint = "; unit: pixels is for points in pixels" if max(x, y) > 1.0 else ""
+                    allowed = "0 to 1" if self.unit == "share" else "at least 0"
+                    raise ValueError(f"{name} has the point {x:g}, {y:g}; both must be {allowed}{hint}")
+        for name, corners in self.areas.items():
+            if len(set(corners)) < 3:
+                raise ValueError(f"{name} has only {len(set(corners))} different corners; an area needs 3")
+        return self
+
+
 class Config(_Section):
     """The whole configuration of a run."""
 
@@ -271,6 +323,7 @@ class Config(_Section):
     tracking: TrackingConfig = TrackingConfig()
     overlay: OverlayConfig = OverlayConfig()
     live: LiveConfig = LiveConfig()
+    regions: RegionsConfig = RegionsConfig()
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -398,6 +451,8 @@ def _explain(error: ValidationError) -> str:
             if k.rpartition(".")[2] in difflib.get_close_matches(last, [last, *_lasts(known)], 2, 0.6)[1:]
         ]
         return f"unknown key {key}" + (f"; did you mean {near[0]}?" if near else "")
+    if fault["type"] == "value_error":  # one of our own, which says what it speaks of
+        return f"{key}: {fault['ctx']['error']}"
     text = f"{key} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
     more = error.error_count() - 1
     return text + (f" (and {more} more faults)" if more else "")

@@ -365,9 +365,9 @@ def test_a_run_draws_and_writes_the_reports_that_waited(
     drawn = []
     paint = OverlayPainter.paint
 
-    def watched(painter: OverlayPainter, frame: Frame, tracks: Tracks) -> Any:
+    def watched(painter: OverlayPainter, frame: Frame, tracks: Tracks, counts: object) -> Any:
         drawn.append((frame.index, tracks.boxes_xyxy[0, 0]))
-        return paint(painter, frame, tracks)
+        return paint(painter, frame, tracks, counts)
 
     monkeypatch.setattr(OverlayPainter, "paint", watched)
     summary, seen = run_fake(tmp_path, play, config=load_config(overrides=["tracking.lag_frames=4"]))

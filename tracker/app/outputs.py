@@ -20,7 +20,7 @@ import yaml
 from tracker.errors import OutputError
 from tracker.media.sinks import PendingFile
 
-OVERLAY, TRACKS, RECORD = "overlay.mp4", "tracks.txt", "run.yaml"
+OVERLAY, TRACKS, EVENTS, RECORD = "overlay.mp4", "tracks.txt", "events.csv", "run.yaml"
 DIAGNOSTICS, DETECTIONS = "diagnostics.csv", "detections.txt"
 """What a run writes only when it is asked to."""
 
@@ -134,7 +134,9 @@ def _own_files(folder: Path, wanted: Set[str]) -> set[str]:
         listed = _listed_files(folder / RECORD) if RECORD in present else None
         # What an earlier run was asked for and this one is not is removed, unless somebody changed it.
         present |= {
-            name for name in (DIAGNOSTICS, DETECTIONS) if name in (listed or ()) and _is_ours(folder / name, listed)
+            name
+            for name in (DIAGNOSTICS, DETECTIONS, EVENTS)
+            if name in (listed or ()) and _is_ours(folder / name, listed)
         }
         for name in sorted(present):
             if not _is_ours(folder / name, listed):

@@ -19,11 +19,13 @@ from typing import Any, TypeAlias
 
 from tracker.app.diagnostics import TextFile, detection_rows, diagnostic_rows, diagnostics_file
 from tracker.app.inputs import Detect, Input, Job, open_input
-from tracker.app.outputs import DETECTIONS, DIAGNOSTICS, OVERLAY, TRACKS, RunFolder
+from tracker.app.outputs import DETECTIONS, DIAGNOSTICS, EVENTS, OVERLAY, TRACKS, RunFolder
 from tracker.app.refining import Report, refine_reports, waiting_for_births
 from tracker.app.stages import StageTimes, ahead, batched, flat
 from tracker.config import Config
+from tracker.errors import ConfigurationError
 from tracker.media.overlay import OverlayPainter
+from tracker.media.regions import EVENTS_HEADER, RegionCount, RegionMonitor, format_events
 from tracker.media.sinks import OverlayVideo, TrackFile
 from tracker.media.sources import open_video
 from tracker.structures import Detections, FloatArray, Frame, Image, Tracks
@@ -41,6 +43,7 @@ class Step:
     camera: CameraMotion
     tracks: Tracks
     drawn: Tracks
+    counts: tuple[RegionCount, ...] = ()
 
 
 Steps: TypeAlias = Generator[Step, None, None]
@@ -178,7 +181,7 @@ def run(
     notice: Callable[[str], None] = lambda _: None,
     stop: threading.Event | None = None,
 ) -> Summary:
-    """Track, and write ``overlay.mp4``, ``tracks.txt`` and ``run.yaml``.
+    """Track, and write ``overlay.mp4``, ``tracks.txt`` and ``run.yaml``; with regions, ``events.csv`` too.
 
     The files get their names when all are complete, in place of those of an earlier run. When anything fails,
     nothing is left behind and an earlier run's files stay.
@@ -210,6 +213,9 @@ def run(
     stop = stop or threading.Event()
     with open_input(job, stop, notice) as source:
         extra = (DIAGNOSTICS, DETECTIONS) if diagnostics else ()
+        monitor = _region_monitor(job, source)
+        if monitor is not None:
+            extra = (*extra, EVENTS)
         folder = RunFolder(Path(f"{source.name}-tracks") if output is None else output, extra)
         summary = Summary(folder.path, source.frame_rate_hz)
         with folder:
@@ -222,8 +228,11 @@ def run(
             steps = _tracked(source, job.config, summary.stages, with_drawn=overlay_video is not None, learned=learned)
             if _is_offline(job.config):
                 steps = _refined(steps, source, job, pictures=overlay_video is not None, progress=progress)
+            if monitor is not None:
+                steps = _watched(steps, monitor, folder, source, summary.stages)
             if overlay_video is not None:
-                painter = OverlayPainter(job.config.overlay, source.class_names)
+                regions = () if monitor is None else monitor.regions
+                painter = OverlayPainter(job.config.overlay, source.class_names, regions)
                 steps = _painted(steps, overlay_video, painter, summary.stages)
             with closing(_written(steps, track_file, summary)) as written:
                 for step in written:
@@ -346,11 +355,42 @@ def _camera_observer(config: Config) -> Callable[[Seen], Seen]:
     return observe
 
 
+def _region_monitor(job: Job, source: Input) -> RegionMonitor | None:
+    regions, video = job.config.regions, source.video
+    if not (regions.areas or regions.lines):
+        return None
+    if video is None and regions.unit == "share":
+        raise ConfigurationError("regions.unit is share: without --video the frame's size is not known; use pixels")
+    size_px = None if video is None else (video.width_px, video.height_px)
+    return RegionMonitor(regions, size_px, job.config.tracking.lifecycle.max_misses_frames)
+
+
+def _watched(steps: Steps, monitor: RegionMonitor, folder: RunFolder, source: Input, times: StageTimes) -> Steps:
+    """Write down what objects do in the regions, and give each step the counts so far."""
+    event_file = folder.add(TextFile(folder.path / EVENTS, EVENTS_HEADER))
+    class_names = source.class_names or {}
+
+    def watch(step: Step) -> Step:
+        ended = monitor.cut() if step.camera.is_cut else []
+        events = monitor.update(step.frame.index, source.time_s(step.frame), step.tracks)
+        event_file.write(format_events([*ended, *events], class_names))
+        return replace(step, counts=monitor.counts)
+
+    watched = times.map("regions", watch, steps)
+
+    def to_the_end() -> Steps:
+        with closing(watched):
+            yield from watched
+        event_file.write(format_events(monitor.finish(), class_names))
+
+    return to_the_end()
+
+
 def _painted(steps: Steps, overlay_video: OverlayVideo, painter: OverlayPainter, times: StageTimes) -> Steps:
     """Chain drawing and encoding to the tracker's steps."""
 
     def draw(step: Step) -> tuple[Step, Image]:
-        return step, painter.paint(step.frame, step.drawn)
+        return step, painter.paint(step.frame, step.drawn, step.counts)
 
     def encode(painted: tuple[Step, Image]) -> Step:
         step, image = painted

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.config import OverlayConfig
+from tracker.media.region_painter import RegionPainter
+from tracker.media.regions import Area, Line, RegionCount
 from tracker.structures import FloatArray, Frame, Image, Status, Tracks
 
 Color: TypeAlias = tuple[int, int, int]
@@ -73,10 +75,18 @@ class OverlayPainter:
         What is drawn.
     class_names
         Names of classes by label; a label is written as it is where it has none.
+    regions
+        What lies beneath the tracks, in the order of its counts.
     """
 
-    def __init__(self, config: OverlayConfig, class_names: Mapping[int, str] | None = None) -> None:
+    def __init__(
+        self,
+        config: OverlayConfig,
+        class_names: Mapping[int, str] | None = None,
+        regions: Sequence[Area | Line] = (),
+    ) -> None:
         self._config = config
+        self._regions = RegionPainter(regions)
         names = {} if class_names is None else class_names
         # What all objects have in common need not be said of each.
         self._class_names = names if len(names) > 1 else dict.fromkeys(names, "")
@@ -85,8 +95,8 @@ class OverlayPainter:
         self._inks: dict[int, _Inks] = {}
         self._labels: dict[tuple[str, bool], _Label] = {}
 
-    def paint(self, frame: Frame, tracks: Tracks) -> Image:
-        """Return a new image with the tracks drawn; frames come in the order of their times.
+    def paint(self, frame: Frame, tracks: Tracks, counts: Sequence[RegionCount] = ()) -> Image:
+        """Return a new image with the tracks drawn, and each region with its count; frames come in order of time.
 
         Confirmed objects have full lines, coasting ones are dashed; tentative ones are thin and faint, without
         trail, ellipse and label.
@@ -99,6 +109,7 @@ class OverlayPainter:
         if frame.image is None:
             raise ValueError(f"frame {frame.index} has no image to paint on")
         image = frame.image.copy()
+        self._regions.paint(image, counts)
         pen = _Pen.for_size(image.shape[1], image.shape[0])
         rows = np.flatnonzero(self._is_shown(tracks, image))
         # Who stands lower in the picture is usually nearer: painted later, on top of the others.
