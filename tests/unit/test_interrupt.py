@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tracker.cli.common import stop_on_interrupt
+from tracker.cli.common import stop_on_signals
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
@@ -15,10 +15,11 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM)
 @pytest.mark.parametrize("second", NUMBERS)
 def test_the_first_signal_stops_and_the_second_breaks_in(first: signal.Signals, second: signal.Signals) -> None:
     before = [signal.getsignal(number) for number in NUMBERS]
-    with stop_on_interrupt() as stop:
+    with stop_on_signals() as (stop, received):
         assert not stop.is_set()
         signal.raise_signal(first)
         assert stop.is_set()
+        assert received == [first]
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(second)
     assert [signal.getsignal(number) for number in NUMBERS] == before

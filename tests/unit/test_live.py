@@ -399,6 +399,9 @@ def test_a_full_disk_ends_a_run_that_nobody_watches(clip: Path, tmp_path: Path, 
 
 
 def test_reports_cannot_wait_live(clip: Path) -> None:
+    config = Config(tracking=TrackingConfig(smoothing="offline"))
+    with pytest.raises(ConfigurationError, match="smoothing is offline; live it must be none or online"):
+        run_live(LiveJob(source="0", config=config))
     config = Config(tracking=TrackingConfig(lag_frames=5))
     with pytest.raises(ConfigurationError, match="lag_frames is 5; live it must be 0"):
         run_live(LiveJob(source=str(clip), config=config))

@@ -208,6 +208,8 @@ class _Follower:
             raise ConfigurationError(
                 f"tracking.lag_frames is {job.config.tracking.lag_frames}; live it must be 0: reports cannot wait"
             )
+        if job.config.tracking.smoothing == "offline":
+            raise ConfigurationError("tracking.smoothing is offline; live it must be none or online: nothing is over")
         self._job = Job(config=job.config, video=Path(job.source), detector=job.detector, detections=job.detections)
         self._notice = notice
         self._floor = job.config.tracking.association.score_floor

@@ -12,7 +12,6 @@ from tracker.cli.configuration import show_config
 from tracker.cli.convert import convert
 from tracker.cli.evaluate import evaluate
 from tracker.cli.live import live
-from tracker.cli.report import report
 from tracker.cli.refine import refine
 from tracker.cli.report import report
 from tracker.cli.track import track

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -17,7 +19,7 @@ from tracker.errors import TrackerError
 if TYPE_CHECKING:
     from tracker.app.pipeline import Progress
 
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT, SIGNALED = 2, 128
 _REDRAW_S = 0.05
 
 ConfigOption = Annotated[
@@ -27,6 +29,27 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. overlay.trail_s=4. Repeatable."),
 ]
+ModelOption = Annotated[
+    Path | None,
+    typer.Option("--model", metavar="FILE.onnx", help="Neural detector: an ONNX file of any of the usual families."),
+]
+ClassesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--classes", metavar="NAME,NAME", help="Classes of the model to track, by name or number.", show_default="all"
+    ),
+]
+
+
+def model_settings(model: Path | None, classes: str | None) -> list[str]:
+    """Return what ``--model`` and ``--classes`` set in the configuration; JSON, which YAML includes, for quoting."""
+    settings = []
+    if model is not None:
+        settings += ["detection.kind=onnx", f"detection.onnx.model={json.dumps(str(model))}"]
+    if classes is not None:
+        names = [name.strip() for name in classes.split(",")]
+        settings.append(f"detection.onnx.classes={json.dumps([name for name in names if name])}")
+    return settings
 
 
 @contextmanager
@@ -46,7 +69,7 @@ def one_line_errors() -> Iterator[None]:
             BAD_INPUT,
         )
     except KeyboardInterrupt:
-        exit_with("interrupted: nothing written", INTERRUPTED)
+        exit_with("interrupted: nothing written", SIGNALED + signal.SIGINT)
 
 
 def exit_with(message: str, code: int) -> NoReturn:
@@ -56,20 +79,26 @@ def exit_with(message: str, code: int) -> NoReturn:
 
 
 @contextmanager
-def stop_on_interrupt() -> Iterator[threading.Event]:
-    """Let the first Ctrl-C or SIGTERM set the event, so that a run can complete its files; the second breaks in."""
-    stop = threading.Event()
+def stop_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
+    """Let the first SIGINT or SIGTERM set the event, so that a run can complete its files; the next one breaks in.
 
-    def on_signal(*_: object) -> None:
+    Yields the event and the numbers of the signals that have come; a command that they end exits with
+    ``SIGNALED`` plus the first.
+    """
+    stop = threading.Event()
+    received: list[int] = []
+
+    def on_signal(number: int, _: object) -> None:
+        received.append(number)
         stop.set()
-        for number in before:
-            signal.signal(number, signal.default_int_handler)
+        for other in before:
+            signal.signal(other, signal.default_int_handler)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
         signal.signal(number, on_signal)
     try:
-        yield stop
+        yield stop, received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,7 +12,18 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tracker.cli.common import BAD_INPUT, ConfigOption, SetOption, exit_with, one_line_errors
+from tracker.cli.common import (
+    BAD_INPUT,
+    SIGNALED,
+    ClassesOption,
+    ConfigOption,
+    ModelOption,
+    SetOption,
+    exit_with,
+    model_settings,
+    one_line_errors,
+    stop_on_signals,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,7 +31,6 @@ if TYPE_CHECKING:
     from tracker.app.hub import Hub, LiveStats
     from tracker.app.live import LiveSummary
 
-_SIGNALED = 128  # a command that ends on signal N exits with 128 + N
 _REDRAWS_PER_S = 4
 
 
@@ -38,6 +47,8 @@ def live(
     detections: Annotated[
         Path | None, typer.Option(metavar="FILE", help="For a file: MOTChallenge detections, instead of a detector.")
     ] = None,
+    model: ModelOption = None,
+    classes: ClassesOption = None,
     show: Annotated[
         bool, typer.Option("--show", help="Open a window. Keys: q quit, space pause, s snapshot, d diagnostics.")
     ] = False,
@@ -66,50 +77,35 @@ def live(
     """
     if token is not None and serve is None:
         raise typer.BadParameter("goes with --serve", param_hint="--token")
+    if model is not None and detections is not None:
+        raise typer.BadParameter(
+            "detections are given already: --detections or --model, not both", param_hint="--model"
+        )
     with one_line_errors(), ExitStack() as stack:
         from tracker.app.live import LiveJob, run_live
         from tracker.config import load_config
 
-        job = LiveJob(source=camera, config=load_config(config, settings or ()), detections=detections)
-        stop, received = stack.enter_context(_stop_on_signals())
+        loaded = load_config(config, [*(settings or ()), *model_settings(model, classes)])
+        if classes is not None and (loaded.detection.kind != "onnx" or detections is not None):
+            raise typer.BadParameter("are those of a model, which --model names", param_hint="--classes")
+        job = LiveJob(source=camera, config=loaded, detections=detections)
+        stop, received = stack.enter_context(stop_on_signals())
         progress, notice = stack.enter_context(_status_line(quiet))
-        hub = None if serve is None else stack.enter_context(_page(serve, token, notice))
+        hub = None if serve is None else stack.enter_context(_page(serve, token))
         try:
             summary = run_live(job, hub=hub, show=show, record=record, stop=stop, notice=notice, progress=progress)
         except KeyboardInterrupt:
-            exit_with("interrupted at once", _SIGNALED + signal.SIGINT)
+            exit_with("interrupted at once", SIGNALED + signal.SIGINT)
     if not quiet:
         Console().print(_summary_table(summary))
     if summary.recording_fault is not None:
         exit_with(f"error: the recording ended early: {summary.recording_fault}", BAD_INPUT)
     if received:
-        raise typer.Exit(_SIGNALED + received[0])
+        raise typer.Exit(SIGNALED + received[0])
 
 
 @contextmanager
-def _stop_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
-    """Let the first SIGINT or SIGTERM set the event, so that files can be completed; the next one breaks in."""
-    stop = threading.Event()
-    received: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def on_signal(number: int, _: object) -> None:
-        received.append(number)
-        stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    for number in before:
-        signal.signal(number, on_signal)
-    try:
-        yield stop, received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _page(address: str, token: str | None, notice: Callable[[str], None]) -> Iterator[Hub]:
+def _page(address: str, token: str | None) -> Iterator[Hub]:
     """Serve the page, tell its address, and yield the hub that feeds it."""
     from tracker.app.hub import Hub
     from tracker.app.web import parse_address, serve
@@ -117,7 +113,7 @@ def _page(address: str, token: str | None, notice: Callable[[str], None]) -> Ite
     hub = Hub()
     host, port = parse_address(address)
     with serve(hub, host, port, token) as page:
-        notice(f"page: {page.url}")
+        typer.echo(f"page: {page.url}", err=True)  # even with --quiet: nobody could guess a token
         yield hub
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -12,7 +11,17 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tracker.cli.common import INTERRUPTED, ConfigOption, SetOption, display, one_line_errors, stop_on_interrupt
+from tracker.cli.common import (
+    SIGNALED,
+    ClassesOption,
+    ConfigOption,
+    ModelOption,
+    SetOption,
+    display,
+    model_settings,
+    one_line_errors,
+    stop_on_signals,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,14 +44,8 @@ def track(
         Path | None,
         typer.Option(metavar="FILE", help="MOTChallenge detections, instead of a detector; with or without --video."),
     ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.onnx", help="Neural detector: an ONNX file of any of the usual families."),
-    ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option(metavar="NAME,NAME", help="Classes of the model to track, by name or number.", show_default="all"),
-    ] = None,
+    model: ModelOption = None,
+    classes: ClassesOption = None,
     camera_motion: Annotated[
         str | None,
         typer.Option(
@@ -104,7 +107,7 @@ def track(
         from tracker.config import load_config
 
         motion_settings = [f"tracking.camera_motion={camera_motion}"] if camera_motion in {"auto", "none"} else []
-        loaded = load_config(config, [*(settings or ()), *_model_settings(model, classes), *motion_settings])
+        loaded = load_config(config, [*(settings or ()), *model_settings(model, classes), *motion_settings])
         if camera_motion == "auto" and (
             video is None or (detections is None and loaded.detection.kind == "background")
         ):
@@ -121,7 +124,7 @@ def track(
             start=start,
             frames=frames,
         )
-        with stop_on_interrupt() as stop, display(quiet) as (progress, notice):
+        with stop_on_signals() as (stop, received), display(quiet) as (progress, notice):
             summary = run(
                 job,
                 output,
@@ -139,18 +142,7 @@ def track(
         if summary.interrupted:
             kept = f"the files hold frames {summary.first_frame} to {summary.last_frame}"
             typer.echo(f"interrupted: {kept if summary.files else 'no frame was tracked, nothing written'}", err=True)
-            raise typer.Exit(INTERRUPTED)
-
-
-def _model_settings(model: Path | None, classes: str | None) -> list[str]:
-    """Return what ``--model`` and ``--classes`` set in the configuration; JSON, which YAML includes, for quoting."""
-    settings = []
-    if model is not None:
-        settings += ["detection.kind=onnx", f"detection.onnx.model={json.dumps(str(model))}"]
-    if classes is not None:
-        names = [name.strip() for name in classes.split(",")]
-        settings.append(f"detection.onnx.classes={json.dumps([name for name in names if name])}")
-    return settings
+            raise typer.Exit(SIGNALED + received[0])
 
 
 def _summary_table(summary: Summary) -> Table:
