@@ -8,25 +8,19 @@ from __future__ import annotations
 
 import sys
 
-import cv2
-import numpy as np
-
 from tracker import TrackerError, load_config, track_live
-
-PALETTE = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_HSV)[:, 0].tolist()
+from tracker.media.overlay import OverlayPainter
+from tracker.media.window import Window
 
 
 def main(source: str) -> None:
-    for frame, tracks in track_live(source, load_config()):
-        image = frame.image.copy()
-        for track_id, box in zip(tracks.ids.tolist(), tracks.boxes_xyxy.round().astype(int).tolist(), strict=True):
-            left, top, right, bottom = box
-            color = PALETTE[track_id * 97 % 256]
-            cv2.rectangle(image, (left, top), (right, bottom), color, 2)
-            cv2.putText(image, str(track_id), (left, top - 5), cv2.FONT_HERSHEY_DUPLEX, 0.6, color)
-        cv2.imshow("webcam demo", image)
-        if cv2.waitKey(1) == ord("q"):
-            break
+    config = load_config()
+    painter = OverlayPainter(config.overlay)
+    with Window("webcam demo") as window:
+        for frame, tracks in track_live(source, config):
+            window.show(painter.paint(frame, tracks))
+            if window.poll() == "q":
+                break
 
 
 if __name__ == "__main__":
