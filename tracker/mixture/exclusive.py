@@ -44,7 +44,7 @@ def by_column(column: IntArray, columns: int) -> tuple[IntArray, IntArray]:
 
 @njit(cache=True, error_model="numpy")
 def association_marginals(
-    row_start: IntArray, column: IntArray, log_odds: FloatArray, columns: int
+    row_start: IntArray, column: IntArray, log_odds: FloatArray, columns: int, with_evidence: bool = True
 ) -> tuple[FloatArray, float]:
     """Return the responsibility of every pair and the logarithm of the association's evidence.
 
@@ -63,13 +63,15 @@ def association_marginals(
         (E,) log psi.
     columns
         Number of observations.
+    with_evidence
+        Whether the evidence is wanted; its logarithms are a good part of the work.
 
     Returns
     -------
     responsibilities
         (E,) marginal probability of each pair.
     log_evidence
-        log of the sum over all one-to-one associations of the product of their psi.
+        log of the sum over all one-to-one associations of the product of their psi; 0 where it is not wanted.
 
     References
     ----------
@@ -95,7 +97,8 @@ def association_marginals(
         j = column[first]
         if row_start[seed + 1] - first == 1 and column_start[j + 1] - column_start[j] == 1:
             beta[first] = psi[first] / (1.0 + psi[first])
-            log_evidence += math.log1p(psi[first])
+            if with_evidence:
+                log_evidence += math.log1p(psi[first])
             continue
 
         # Collect the connected component, breadth first.
@@ -155,11 +158,13 @@ def association_marginals(
             total = 1.0
             for e in range(start, stop):
                 total += psi[e] * nu[e]
-            log_evidence += math.log(total)
             for e in range(start, stop):
                 beta[e] = psi[e] * nu[e] / total
-                log_evidence -= math.log1p(mu[e] * nu[e])
-        for r in range(column_count):
+            if with_evidence:
+                log_evidence += math.log(total)
+                for e in range(start, stop):
+                    log_evidence -= math.log1p(mu[e] * nu[e])
+        for r in range(column_count if with_evidence else 0):
             total = 1.0
             for c in range(column_start[column_list[r]], column_start[column_list[r] + 1]):
                 total += mu[column_pair[c]]

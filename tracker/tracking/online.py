@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 
 import numpy as np
@@ -76,11 +77,11 @@ _STILL = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 @njit(cache=True, error_model="numpy", inline="always")
 def _responsibilities(
-    row_start: IntArray, column: IntArray, log_odds: FloatArray, columns: int, kind: int
+    row_start: IntArray, column: IntArray, log_odds: FloatArray, columns: int, kind: int, with_evidence: bool
 ) -> tuple[FloatArray, float]:
-    """Return the responsibilities of all pairs and the log evidence (0 where the kind has none)."""
+    """Return the responsibilities of all pairs and, where wanted, the log evidence (0 where the kind has none)."""
     if kind == EXCLUSIVE:
-        return association_marginals(row_start, column, log_odds, columns)
+        return association_marginals(row_start, column, log_odds, columns, with_evidence)
     return independent_marginals(row_start, log_odds), 0.0
 
 
@@ -170,9 +171,12 @@ def _e_step(
         if moved:
             row_start, column, log_likelihood = pair_log_likelihoods(predicted, boxes, S, at_mode, shift, observed, p)
         log_odds = pair_log_odds(row_start, log_likelihood, visible)
-        beta, log_evidence = _responsibilities(row_start, column, log_odds, len(observed.scores), p.responsibilities)
+        last = n + 1 == p.rounds
+        beta, log_evidence = _responsibilities(
+            row_start, column, log_odds, len(observed.scores), p.responsibilities, last
+        )
         graph = (row_start, column, beta)
-        if n + 1 < p.rounds:
+        if not last:
             for i in range(2):
                 scene[0].shift_prior[i] = shift_prior[i]  # learned once a frame, from its last round
             moved = informed
@@ -309,7 +313,7 @@ def step(
     ValueError
         When time does not increase or the map is not 2 x 3, finite and invertible.
     """
-    return _step(state, detections, parameters(config), time_s, camera_affine)
+    return _step(state, detections, parameters(config), room_for(1, PARAMETERS), time_s, camera_affine)
 
 
 def _checked_affine(camera_affine: ArrayLike) -> FloatArray:
@@ -323,6 +327,7 @@ def _step(
     state: TrackerState,
     detections: Detections,
     parameter: Records,
+    scratch: Records,
     time_s: float,
     camera_affine: ArrayLike | None,
 ) -> tuple[TrackerState, StepInfo]:
@@ -353,7 +358,7 @@ def _step(
         scene,
         counts,
         links,
-        room_for(1, PARAMETERS),
+        scratch,
     )
     new = TrackerState(alive[:count], scene, counts[:classes], links[:chained], next_id, state.frame_index + 1, time_s)
     return new, StepInfo(state.components, new.components, pairs, log_evidence)
@@ -419,6 +424,7 @@ class Tracker:
         "_lag_frames",
         "_parameter",
         "_period_s",
+        "_scratch",
         "_smoothed",
         "_state",
         "_window",
@@ -427,6 +433,7 @@ class Tracker:
     def __init__(self, config: Config | None = None) -> None:
         self._config = Config() if config is None else config
         self._parameter = parameters(self._config)
+        self._scratch = room_for(1, PARAMETERS)
         self._period_s = 1.0 / self._config.tracking.frame_rate_hz
         self._smoothed = self._config.tracking.smoothing == "online"
         self._anchor = self._config.tracking.motion.anchor
@@ -466,7 +473,7 @@ class Tracker:
         """
         if time_s is None:
             time_s = self._state.time_s + self._period_s if self._state.frame_index else 0.0
-        self._state, self._info = _step(self._state, detections, self._parameter, time_s, camera_affine)
+        self._state, self._info = _step(self._state, detections, self._parameter, self._scratch, time_s, camera_affine)
         tracks = self.tracks()
         if not self._lag_frames:
             return tracks
@@ -527,5 +534,11 @@ class Tracker:
 def warm_up() -> None:
     """Compile what a frame needs, or load it from the cache of an earlier run."""
     tracker = Tracker()
-    for _ in range(2):
-        tracker.update(Detections([[0.0, 0.0, 10.0, 20.0]]), camera_affine=_STILL)
+    collects = gc.isenabled()
+    gc.disable()  # a compiler makes millions of small objects; looking through them in vain takes a seventh of its time
+    try:
+        for _ in range(2):
+            tracker.update(Detections([[0.0, 0.0, 10.0, 20.0]]), camera_affine=_STILL)
+    finally:
+        if collects:
+            gc.enable()
