@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import resource
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from limits import files_up_to
 from streams import PATIENCE_S, ManualClock, PictureServer, picture
 
 from tracker import track_video
@@ -353,16 +352,6 @@ def test_a_run_that_is_stopped_completes_its_files(server: PictureServer, tmp_pa
 
 
 # ------------------------------------------------------------------------------------------- disk
-
-
-@contextmanager
-def files_up_to(size_bytes: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from limits import files_up_to
 from streams import picture
 
 from tracker.errors import OutputError
@@ -28,16 +26,6 @@ def tracks_of(n: int) -> Tracks:
 def times_s(path: Path) -> list[float]:
     with av.open(str(path)) as container:
         return [frame.time for frame in container.decode(video=0) if frame.time is not None]
-
-
-@contextmanager
-def files_up_to(size_bytes: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_pictures_and_times_survive(tmp_path: Path) -> None:

@@ -324,7 +324,7 @@ def test_finished_video_takes_no_more(tmp_path: Path) -> None:
 
 
 def test_missing_encoder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracker.media.sinks._ENCODER", "libx26x")
+    monkeypatch.setattr("tracker.media.sinks.ENCODER", "libx26x")
     with pytest.raises(OutputError, match=r"o\.mp4: PyAV comes without libx26x"):
         OverlayVideo(tmp_path / "o.mp4", 64, 48, 25.0, 23)
     assert names(tmp_path) == []

@@ -141,3 +141,22 @@ def display(quiet: bool) -> Iterator[tuple[Callable[[Progress], None], Callable[
 
     with bar:
         yield progress, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def counting_bar(*, quiet: bool = False, with_time: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """Show a progress bar on a terminal; yield the function that is told the activity, how much is done, of how much.
+
+    ``with_time`` adds the time that is left, where the steps are alike enough to tell.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as ProgressBar
+
+    console = Console(stderr=True)
+    columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()]
+    if with_time:
+        columns.append(TimeRemainingColumn())
+    bar = ProgressBar(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
+    task = bar.add_task("reading", total=None)
+    with bar:
+        yield lambda activity, done, total: bar.update(task, description=activity, completed=done, total=total)

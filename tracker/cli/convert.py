@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tracker.cli.common import one_line_errors
-from tracker.cli.evaluate import pair
+from tracker.cli.evaluate import MapOption, pair
 
 
 class FormatName(StrEnum):
@@ -38,12 +38,7 @@ def convert(
     sequence: Annotated[
         str | None, typer.Option(metavar="NAME", help="The sequence to convert, where IN holds several.")
     ] = None,
-    renamed: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map", metavar="OLD=NEW", help="Rename a class, e.g. car=vehicle; equal names merge. Repeatable."
-        ),
-    ] = None,
+    renamed: MapOption = None,
 ) -> None:
     """Convert tracks or truth between MOTChallenge, KITTI, COCO for video, CVAT for video 1.1, CSV and Parquet.
 

@@ -6,8 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from tracker.cli.common import one_line_errors
+from tracker.cli.common import counting_bar, one_line_errors
 
 if TYPE_CHECKING:
+    from tracker.evaluation.preparation import Criteria
     from tracker.evaluation.scores import Evaluation
     from tracker.evaluation.table import Intervals
 
@@ -31,6 +31,15 @@ class ProtocolName(StrEnum):
     MOT17 = "mot17"
     MOT20 = "mot20"
     KITTI = "kitti"
+
+
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="OLD=NEW", help="Rename a class, e.g. car=vehicle; equal names merge. Repeatable."),
+]
+ProtocolOption = Annotated[
+    ProtocolName, typer.Option(help="Rules for what is ignored: our own, or those of a benchmark.")
+]
 
 
 def evaluate(
@@ -56,15 +65,8 @@ def evaluate(
             show_default="1,3 (pedestrian and car), or all where classes have names",
         ),
     ] = None,
-    renamed: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map", metavar="OLD=NEW", help="Rename a class, e.g. car=vehicle; equal names merge. Repeatable."
-        ),
-    ] = None,
-    protocol: Annotated[
-        ProtocolName, typer.Option(help="Rules for what is ignored: our own, or those of a benchmark.")
-    ] = ProtocolName.OPEN,
+    renamed: MapOption = None,
+    protocol: ProtocolOption = ProtocolName.OPEN,
     iou: Annotated[
         float, typer.Option(metavar="X", help="IoU from which MOTA and IDF1 count a hit; HOTA has its own.")
     ] = 0.5,
@@ -96,16 +98,12 @@ def evaluate(
 
     Example: track eval --truth gt.txt --tracks in-tracks/tracks.txt
     """
-    chosen = None if classes is None else tuple(token.strip() for token in classes.split(","))
-    if chosen is not None and not all(chosen):
-        raise typer.BadParameter(f"{classes!r} is not a list such as 1,3 or car,van", param_hint="--classes")
-    names = dict(pair(text, "--map", "car=vehicle") for text in renamed or ())
+    criteria = criteria_of(classes, renamed, protocol, iou)
     if [as_json, as_csv, as_markdown].count("-") > 1:
         raise typer.BadParameter(
             "one of them can be printed, the others need a file", param_hint="--json --csv --markdown"
         )
     with one_line_errors():
-        from tracker.evaluation.preparation import Criteria, CriteriaError
         from tracker.evaluation.scores import bootstrap as resample
         from tracker.evaluation.scores import combine
         from tracker.evaluation.sequences import evaluate_paths
@@ -113,11 +111,7 @@ def evaluate(
         from tracker.formats.catalogue import write_whole
 
         demands = _demands(require or ())
-        try:
-            criteria = Criteria(chosen, names, protocol.value, iou)
-        except CriteriaError as error:
-            raise typer.BadParameter(str(error)) from None
-        with _progress() as on_sequence:
+        with counting_bar(with_time=True) as on_sequence:
             evaluations = evaluate_paths(
                 truth, tracks, criteria, processes=os.cpu_count() or 1, on_sequence=on_sequence
             )
@@ -140,6 +134,20 @@ def evaluate(
         typer.echo(line, err=True)
     if unmet:
         raise typer.Exit(UNMET)
+
+
+def criteria_of(classes: str | None, renamed: Sequence[str] | None, protocol: ProtocolName, iou: float) -> Criteria:
+    """Return what ``--classes``, ``--map``, ``--protocol`` and ``--iou`` ask for; an error names the option."""
+    chosen = None if classes is None else tuple(token.strip() for token in classes.split(","))
+    if chosen is not None and not all(chosen):
+        raise typer.BadParameter(f"{classes!r} is not a list such as 1,3 or car,van", param_hint="--classes")
+    names = dict(pair(text, "--map", "car=vehicle") for text in renamed or ())
+    from tracker.evaluation.preparation import Criteria, CriteriaError
+
+    try:
+        return Criteria(chosen, names, protocol.value, iou)
+    except CriteriaError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def pair(text: str, option: str, example: str) -> tuple[str, str]:
@@ -182,23 +190,3 @@ def _unmet(figures: dict[str, float], demands: list[tuple[str, float]]) -> list[
         elif name not in COUNTED_FAULTS and got < wanted:
             lines.append(f"{name} is {got:.3f}; at least {wanted:g} is required")
     return lines
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a progress bar on a terminal; yield the function that is told of each sequence."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    task = bar.add_task("reading", total=None)
-    with bar:
-        yield lambda name, done, total: bar.update(task, description=name, completed=done, total=total)

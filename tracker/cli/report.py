@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from tracker.cli.common import one_line_errors
-from tracker.cli.evaluate import ProtocolName, pair
+from tracker.cli.common import counting_bar, one_line_errors
+from tracker.cli.evaluate import MapOption, ProtocolName, ProtocolOption, criteria_of
 
 
 def report(
@@ -45,12 +44,8 @@ def report(
         str | None,
         typer.Option(metavar="CLASS,...", help="Classes that are to be found.", show_default="as for `track eval`"),
     ] = None,
-    renamed: Annotated[
-        list[str] | None, typer.Option("--map", metavar="OLD=NEW", help="Rename a class. Repeatable.")
-    ] = None,
-    protocol: Annotated[
-        ProtocolName, typer.Option(help="Rules for what is ignored: our own, or those of a benchmark.")
-    ] = ProtocolName.OPEN,
+    renamed: MapOption = None,
+    protocol: ProtocolOption = ProtocolName.OPEN,
     iou: Annotated[float, typer.Option(metavar="X", help="IoU from which a box is a hit.")] = 0.5,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
 ) -> None:
@@ -63,27 +58,19 @@ def report(
     """
     paths = [*tracks, *(more or ())]
     called = _names(paths, names)
-    chosen = None if classes is None else tuple(token.strip() for token in classes.split(","))
-    if chosen is not None and not all(chosen):
-        raise typer.BadParameter(f"{classes!r} is not a list such as 1,3 or car,van", param_hint="--classes")
-    mapping = dict(pair(text, "--map", "car=vehicle") for text in renamed or ())
+    criteria = criteria_of(classes, renamed, protocol, iou)
     with one_line_errors():
         from tracker.app.reporting import write_report
         from tracker.evaluation.plots import MOST_RESULTS
-        from tracker.evaluation.preparation import Criteria, CriteriaError
 
         if len(paths) > MOST_RESULTS:
             raise typer.BadParameter(f"are {len(paths)}; a page takes {MOST_RESULTS} at most", param_hint="--tracks")
-        try:
-            criteria = Criteria(chosen, mapping, protocol.value, iou)
-        except CriteriaError as error:
-            raise typer.BadParameter(str(error)) from None
         rules = f"a hit needs an IoU of {iou:g}"
         if protocol is not ProtocolName.OPEN:
             rules += f", rules of {protocol.value}"
-        if chosen is not None:
-            rules += f", classes {', '.join(chosen)}"
-        with _progress(quiet) as progress:
+        if criteria.classes is not None:
+            rules += f", classes {', '.join(criteria.classes)}"
+        with counting_bar(quiet=quiet) as progress:
             written = write_report(
                 truth,
                 dict(zip(called, paths, strict=True)),
@@ -127,22 +114,3 @@ def _name(path: Path) -> str:
     if path.name == "tracks.txt":
         return path.parent.name.removesuffix("-tracks")
     return path.name if path.is_dir() else path.stem
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Show a progress bar on a terminal; yield the function that is told how far the work is."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        console=console,
-        transient=True,
-        disable=quiet or not console.is_terminal,
-    )
-    task = bar.add_task("reading", total=None)
-    with bar:
-        yield lambda activity, done, total: bar.update(task, description=activity, completed=done, total=total)

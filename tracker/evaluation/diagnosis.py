@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from trackeval import metrics
 
-from tracker.evaluation.preparation import Matching, Prepared
+from tracker.evaluation.preparation import Matching, Prepared, metric_data
 from tracker.geometry import intersection_over_union, ltwh_to_xyxy, xyxy_to_ltwh
 from tracker.structures import Detections, FloatArray, IntArray
 
@@ -393,18 +393,7 @@ def _repaired(prepared: Prepared, cover: Coverage, faults: tuple[Fault, ...]) ->
         gt_ids.append(identities)
         tracker_ids.append(names)
         similarity.append(table)
-    gt_numbers, gt_count = _renumbered(gt_ids)
-    tracker_numbers, tracker_count = _renumbered(tracker_ids)
-    return {
-        "num_timesteps": len(prepared.frames),
-        "num_gt_ids": gt_count,
-        "num_tracker_ids": tracker_count,
-        "num_gt_dets": sum(map(len, gt_ids)),
-        "num_tracker_dets": sum(map(len, tracker_ids)),
-        "gt_ids": gt_numbers,
-        "tracker_ids": tracker_numbers,
-        "similarity_scores": similarity,
-    }
+    return metric_data(gt_ids, tracker_ids, similarity)
 
 
 def _filling_tracks(cover: Coverage) -> IntArray:
@@ -417,14 +406,6 @@ def _filling_tracks(cover: Coverage) -> IntArray:
             last = np.searchsorted(known, np.arange(len(rows)), side="right") - 1
             fill[rows] = fill[rows[known[np.maximum(last, 0)]]]
     return fill
-
-
-def _renumbered(ids: list[IntArray]) -> tuple[list[IntArray], int]:
-    """Return identities, which may be rows of several numbers, numbered from 0 by frame, and how many they are."""
-    if not ids:
-        return [], 0
-    labels, numbers = np.unique(np.concatenate(ids), axis=0, return_inverse=True)
-    return np.split(numbers.ravel(), np.cumsum([len(frame) for frame in ids])[:-1]), len(labels)
 
 
 def _speeds(cover: Coverage, boxes_ltwh: FloatArray, sizes_px: FloatArray) -> FloatArray:

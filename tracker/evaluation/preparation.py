@@ -28,7 +28,6 @@ from tracker.geometry import intersection_over_union
 from tracker.structures import FloatArray, IntArray
 
 Protocol: TypeAlias = Literal["open", "mot17", "mot20", "kitti"]
-PROTOCOLS: tuple[Protocol, ...] = ("open", "mot17", "mot20", "kitti")
 
 UNNAMED_CLASSES = (1, 3)
 """Pedestrian in MOTChallenge, and car: what is to be found where classes are plain numbers."""
@@ -114,18 +113,11 @@ class Prepared:
 
     def metric_data(self) -> dict[str, Any]:
         """Return what TrackEval's metrics take; identities are numbered from 0."""
-        gt_ids, gt_count = _numbered(self.truth.ids, self.truth_rows)
-        tracker_ids, tracker_count = _numbered(self.tracks.ids, self.track_rows)
-        return {
-            "num_timesteps": len(self.frames),
-            "num_gt_ids": gt_count,
-            "num_tracker_ids": tracker_count,
-            "num_gt_dets": sum(map(len, gt_ids)),
-            "num_tracker_dets": sum(map(len, tracker_ids)),
-            "gt_ids": gt_ids,
-            "tracker_ids": tracker_ids,
-            "similarity_scores": self.similarity,
-        }
+        return metric_data(
+            [self.truth.ids[rows] for rows in self.truth_rows],
+            [self.tracks.ids[rows] for rows in self.track_rows],
+            self.similarity,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -341,8 +333,34 @@ def _rows_by_frame(table: TrackTable, which: NDArray[np.bool_], frames: IntArray
     return np.split(rows, np.searchsorted(table.frames[rows], frames[1:])) if len(frames) else []
 
 
-def _numbered(ids: IntArray, rows: list[IntArray]) -> tuple[list[IntArray], int]:
-    """Return the rows' identities numbered from 0, and how many they are."""
-    flat = np.concatenate(rows) if rows else np.empty(0, np.int64)
-    labels, numbers = np.unique(ids[flat], return_inverse=True)
-    return np.split(numbers, np.cumsum([len(r) for r in rows])[:-1]) if rows else [], len(labels)
+def metric_data(gt_ids: list[IntArray], tracker_ids: list[IntArray], similarity: list[FloatArray]) -> dict[str, Any]:
+    """Return what TrackEval's metrics take.
+
+    Parameters
+    ----------
+    gt_ids, tracker_ids
+        Identities frame by frame, one number or a row of several for each.
+    similarity
+        Frame by frame, (truth, tracks) overlaps.
+    """
+    gt_numbers, gt_count = _numbered(gt_ids)
+    tracker_numbers, tracker_count = _numbered(tracker_ids)
+    return {
+        "num_timesteps": len(similarity),
+        "num_gt_ids": gt_count,
+        "num_tracker_ids": tracker_count,
+        "num_gt_dets": sum(map(len, gt_ids)),
+        "num_tracker_dets": sum(map(len, tracker_ids)),
+        "gt_ids": gt_numbers,
+        "tracker_ids": tracker_numbers,
+        "similarity_scores": similarity,
+    }
+
+
+def _numbered(ids: list[IntArray]) -> tuple[list[IntArray], int]:
+    """Return identities numbered from 0, frame by frame, and how many they are."""
+    if not ids:
+        return [], 0
+    flat = np.concatenate(ids)
+    labels, numbers = np.unique(flat, axis=0 if flat.ndim > 1 else None, return_inverse=True)
+    return np.split(numbers.ravel(), np.cumsum([len(frame) for frame in ids])[:-1]), len(labels)

@@ -11,29 +11,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from fractions import Fraction
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import IO, Final, Self
+from typing import IO, Self
 
 import av
-import numpy as np
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tracker.errors import OutputError
 from tracker.formats.motchallenge import format_rows
+from tracker.media.h264 import ENCODER, TICKS_PER_S, Ticks, describe, picture_of
 from tracker.structures import Image, Tracks
 
-_ENCODER: Final = "libx264"
 _NOMINAL_RATE_HZ = 30
-_TICKS_PER_S = 90_000
 _FRAGMENT_S = 1.0
-_BT709 = 1
-_LIMITED_RANGE = 1
-_ACCURATE_BILINEAR = 0x40002  # SWS_BILINEAR | SWS_ACCURATE_RND
 _NEVER = 1 << 20  # frames from one key picture to the next, but for those that are asked for
 _WAITING_FRAMES = 4
 
@@ -58,8 +51,7 @@ class FragmentedVideo:
 
     def __init__(self, path: Path, width_px: int, height_px: int, crf: int) -> None:
         self.path = path
-        self._start_s: float | None = None
-        self._ticks = -1
+        self._ticks = Ticks()
         self._fragment_ticks = 0
         with _output_errors(path):
             self._file = _WholeFragments(path.open("xb", buffering=0))
@@ -71,37 +63,21 @@ class FragmentedVideo:
             )
             # Without look-ahead and B-frames no picture waits in the encoder for later ones.
             options = {"preset": "veryfast", "tune": "zerolatency", "crf": str(crf), "g": str(_NEVER)}
-            stream = self._container.add_stream(_ENCODER, rate=_NOMINAL_RATE_HZ, options=options)
+            stream = self._container.add_stream(ENCODER, rate=_NOMINAL_RATE_HZ, options=options)
             assert isinstance(stream, VideoStream)
-            stream.width, stream.height = width_px + width_px % 2, height_px + height_px % 2
-            stream.pix_fmt = "yuv420p"
-            context = stream.codec_context
-            context.time_base = Fraction(1, _TICKS_PER_S)
-            context.colorspace = context.color_primaries = context.color_trc = _BT709
-            context.color_range = _LIMITED_RANGE
+            describe(stream, width_px, height_px)
             self._stream = stream
             self._container.start_encoding()
             self._file.mark_whole()
 
     def write(self, image: Image, time_s: float) -> None:
         """Append an image (height, width, 3) of the announced size; the first one's time becomes 0."""
-        height_px, width_px = image.shape[:2]
-        if width_px % 2 or height_px % 2:
-            image = np.pad(image, ((0, height_px % 2), (0, width_px % 2), (0, 0)), mode="edge")
-        if self._start_s is None:
-            self._start_s = time_s
-        self._ticks = max(round((time_s - self._start_s) * _TICKS_PER_S), self._ticks + 1)
-        picture = VideoFrame.from_ndarray(image, "bgr24").reformat(
-            format="yuv420p",
-            dst_colorspace=_BT709,
-            dst_color_range=_LIMITED_RANGE,
-            interpolation=_ACCURATE_BILINEAR,
-        )
-        picture.pts, picture.time_base = self._ticks, Fraction(1, _TICKS_PER_S)
-        if self._ticks >= self._fragment_ticks:
+        ticks = self._ticks.of(time_s)
+        picture = picture_of(image, ticks)
+        if ticks >= self._fragment_ticks:
             # A fragment ends where the next key picture comes: by time, since a live rate is not known beforehand.
             picture.pict_type = av.video.frame.PictureType.I
-            self._fragment_ticks = self._ticks + round(_FRAGMENT_S * _TICKS_PER_S)
+            self._fragment_ticks = ticks + round(_FRAGMENT_S * TICKS_PER_S)
         with _output_errors(self.path):
             self._container.mux(self._stream.encode(picture))
             self._file.mark_whole()

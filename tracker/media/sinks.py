@@ -21,22 +21,15 @@ from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import av
-import numpy as np
 from av.codec.codec import UnknownCodecError
-from av.video.frame import VideoFrame
 
 from tracker.errors import OutputError
 from tracker.formats.motchallenge import format_rows
+from tracker.media.h264 import ENCODER, Ticks, describe, picture_of
 from tracker.structures import Image, Tracks
-
-_ENCODER: Final = "libx264"
-_TICKS_PER_S = 90_000
-_BT709 = 1  # AVCOL_SPC_BT709, AVCOL_PRI_BT709, AVCOL_TRC_BT709 and SWS_CS_ITU709 alike
-_LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
-_ACCURATE_BILINEAR = 0x40002  # SWS_BILINEAR | SWS_ACCURATE_RND; without the latter all colours lose 2 levels
 
 
 class PendingFile(ABC):
@@ -153,29 +146,22 @@ class OverlayVideo(PendingFile):
     def __init__(self, path: str | Path, width_px: int, height_px: int, frame_rate_hz: float, crf: int) -> None:
         super().__init__(path)
         self._size_px = (width_px, height_px)
-        self._start_s: float | None = None
-        self._ticks = -1
+        self._ticks = Ticks()
         self._container = av.open(str(self._partial), "w", format="mp4", options={"movflags": "+faststart"})
         try:
             self._stream = self._container.add_stream(
-                _ENCODER,
+                ENCODER,
                 rate=Fraction(frame_rate_hz).limit_denominator(1001),
                 options={"preset": "veryfast", "crf": str(crf)},
             )
-            self._stream.width = width_px + width_px % 2
-            self._stream.height = height_px + height_px % 2
-            self._stream.pix_fmt = "yuv420p"
-            context = self._stream.codec_context
-            context.time_base = Fraction(1, _TICKS_PER_S)
-            context.thread_type = "AUTO"  # slices alone, PyAV's choice, cost x264 size and speed
-            context.colorspace = context.color_primaries = context.color_trc = _BT709
-            context.color_range = _LIMITED_RANGE
+            describe(self._stream, width_px, height_px)
+            self._stream.codec_context.thread_type = "AUTO"  # slices alone, PyAV's choice, cost x264 size and speed
             with self._telling():
                 # At once: a header that fails with the first frame is tried again by the next, and libav crashes.
                 self._container.start_encoding()
         except UnknownCodecError:
             self.discard()
-            raise OutputError(f"{self.path}: PyAV comes without {_ENCODER}; its wheels have it") from None
+            raise OutputError(f"{self.path}: PyAV comes without {ENCODER}; its wheels have it") from None
         except OutputError:
             self.discard()
             raise
@@ -202,19 +188,7 @@ class OverlayVideo(PendingFile):
             raise ValueError(f"image is {width_px}x{height_px} px; the video is {self._size_px} px")
         if not self._open:
             raise ValueError(f"{self.path} is finished; nothing can be added")
-        if self._start_s is None:
-            self._start_s = time_s
-        self._ticks = max(round((time_s - self._start_s) * _TICKS_PER_S), self._ticks + 1)
-        if width_px % 2 or height_px % 2:
-            image = np.pad(image, ((0, height_px % 2), (0, width_px % 2), (0, 0)), mode="edge")
-        picture = VideoFrame.from_numpy_buffer(np.ascontiguousarray(image), "bgr24").reformat(
-            format="yuv420p",
-            dst_colorspace=_BT709,
-            dst_color_range=_LIMITED_RANGE,
-            interpolation=_ACCURATE_BILINEAR,
-        )
-        picture.pts = self._ticks
-        picture.time_base = Fraction(1, _TICKS_PER_S)
+        picture = picture_of(image, self._ticks.of(time_s))
         with self._telling():
             self._container.mux(self._stream.encode(picture))
 
