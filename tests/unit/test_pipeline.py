@@ -60,7 +60,7 @@ class FakeVideo:
 def no_thread_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before  # threads of others may end meanwhile
 
 
 @pytest.fixture

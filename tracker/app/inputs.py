@@ -301,20 +301,28 @@ def estimates_camera_motion(job: Job) -> bool:
     return job.camera_motion is None and job.config.tracking.camera_motion == "auto" and not subtracts
 
 
+def seen_by(detector: Detect, images: Sequence[Image], named: str = "the detector") -> list[Detections]:
+    """Return what a detector sees in images, given to it together where it takes several.
+
+    Raises
+    ------
+    DetectorError
+        When it returns anything but detections; ``named`` begins the message.
+    """
+    if isinstance(detector, NeuralDetector):
+        found = detector.detect_batch(images)
+    else:
+        look = detector.detect if hasattr(detector, "detect") else detector
+        found = [look(image) for image in images]
+    for detections in found:
+        if not isinstance(detections, Detections):
+            raise DetectorError(f"{named} returned a {type(detections).__name__}; it must return Detections")
+    return found
+
+
 def _looking(detector: Detect) -> DetectFrames:
-    """Return a function that gives a detector the frames' images, together where it takes several."""
-    look = detector.detect if hasattr(detector, "detect") else detector
-    look_at_all = detector.detect_batch if isinstance(detector, NeuralDetector) else None
-
-    def detect(frames: Sequence[Frame]) -> list[Detections]:
-        images = [frame.image for frame in frames if frame.image is not None]
-        found = [look(image) for image in images] if look_at_all is None else look_at_all(images)
-        for detections in found:
-            if not isinstance(detections, Detections):
-                raise DetectorError(f"the detector returned a {type(detections).__name__}; it must return Detections")
-        return found
-
-    return detect
+    """Return a function that gives a detector the frames' images."""
+    return lambda frames: seen_by(detector, [frame.image for frame in frames if frame.image is not None])
 
 
 def _label(source: object) -> str:

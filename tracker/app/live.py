@@ -22,7 +22,7 @@ from queue import SimpleQueue
 import numpy as np
 
 from tracker.app.hub import Event, Hub, LiveFrame, LiveStats, State
-from tracker.app.inputs import Detect, Job, chosen_detector, estimates_camera_motion
+from tracker.app.inputs import Detect, Job, chosen_detector, estimates_camera_motion, seen_by
 from tracker.config import Config
 from tracker.detection.base import NeuralDetector
 from tracker.detection.recorded import RecordedDetector
@@ -259,10 +259,7 @@ class _Follower:
                 detections = self._recorded.at(frame.index)
             else:
                 assert self._detector is not None
-                look = self._detector.detect if hasattr(self._detector, "detect") else self._detector
-                detections = look(image)
-            if not isinstance(detections, Detections):
-                raise DetectorError(f"it returned a {type(detections).__name__}; it must return Detections")
+                (detections,) = seen_by(self._detector, [image], "it")
         except Exception as error:  # a detector may raise anything, and one bad picture must not end the day
             self.failures += 1
             self._failures_in_a_row += 1
