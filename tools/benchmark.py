@@ -22,7 +22,6 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from unittest import mock
 
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
@@ -39,16 +38,18 @@ from measuring import (
     walkers,
 )
 from peers import PEERS, installed, is_installed
+from profiling import step_parts, whole_run
 from rich.console import Console
 from rich.progress import track as progress
 from rich.table import Table
 
-from tracker import Detections, Frame, Tracker, load_config
+from tracker import Detections, Frame, load_config
 from tracker.evaluation.scores import Scores
 from tracker.tracking.online import warm_up
 
 OUTPUT = Console(width=None if sys.stdout.isatty() else 120)
 SIZES = (10, 50, 100, 500, 1000, 2000)
+FIRST_FRAME = "from tracker.tracking.online import warm_up; warm_up()"
 COLUMNS = {
     "HOTA": "hota",
     "DetA": "det_a",
@@ -161,6 +162,11 @@ def start_up(_: argparse.Namespace) -> None:
             subprocess.run(command, check=True, capture_output=True)
             spent.append(time.perf_counter() - start)
         OUTPUT.print(f"{what}: {statistics.median(spent):.2f} s (median of 5, with the interpreter's own start)")
+    with tempfile.TemporaryDirectory() as empty:
+        fresh = {**os.environ, "NUMBA_CACHE_DIR": empty}
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", FIRST_FRAME], check=True, env=fresh)
+        OUTPUT.print(f"first frame of a fresh install, compiled once: {time.perf_counter() - start:.1f} s")
 
 
 def drawing(_: argparse.Namespace) -> None:
@@ -244,36 +250,19 @@ def memory(arguments: argparse.Namespace) -> None:
 
 
 def profile(arguments: argparse.Namespace) -> None:
-    """Name the ten hottest places: of the tracker's update, or of each thread of a whole run."""
-    import cProfile
-    import pstats
-
+    """Name the ten hottest places: of the tracker's update, or of a whole run."""
     warm_up()
     if arguments.video:
-        profile_pipeline(arguments)
+        whole_run(arguments.video, arguments.detections, frames=400).sort_stats("tottime").print_stats(10)
         return
-    tracker, film = Tracker(), [Detections(rows[:, :4], rows[:, 4]) for rows in crowd(arguments.objects, 300)]
-    profiler = cProfile.Profile()
-    profiler.enable()
-    for detections in film:
-        tracker.update(detections)
-    profiler.disable()
-    pstats.Stats(profiler).sort_stats("tottime").print_stats(10)
-
-
-def profile_pipeline(arguments: argparse.Namespace) -> None:
-    """Run the stages in one thread, so that the profiler sees them all."""
-    import cProfile
-    import pstats
-
-    from tracker.app import pipeline as whole
-    from tracker.app.inputs import Job as Run
-
-    profiler = cProfile.Profile()
-    job = Run(config=load_config(), video=arguments.video, detections=arguments.detections, frames=400)
-    with mock.patch.object(whole, "ahead", lambda items: items), tempfile.TemporaryDirectory() as folder:
-        profiler.runcall(whole.run, job, Path(folder) / "tracks")
-    pstats.Stats(profiler).sort_stats("tottime").print_stats(10)
+    parts = step_parts([Detections(rows[:, :4], rows[:, 4]) for rows in crowd(arguments.objects)])
+    total_us = sum(us for _, us in parts)
+    table = Table(title=f"update of {arguments.objects} objects: its dearest parts, each called by itself")
+    for heading in ("part", "us per frame", "share"):
+        table.add_column(heading, justify="left" if heading == "part" else "right")
+    for name, us in parts[:10]:
+        table.add_row(name, f"{us:.0f}", f"{us / total_us:.0%}")
+    OUTPUT.print(table)
 
 
 def main() -> None:
@@ -304,7 +293,7 @@ def main() -> None:
     command.add_argument("--detections", type=Path, metavar="FILE", help="with these detections, not the detector")
     command = commands.add_parser("profile", help="the ten hottest places of the tracker's update or of a whole run")
     command.set_defaults(run=profile)
-    command.add_argument("--objects", type=int, default=100, metavar="K", help="default: %(default)s")
+    command.add_argument("--objects", type=int, default=1000, metavar="K", help="default: %(default)s")
     command.add_argument("--video", type=Path, metavar="FILE", help="a whole run on this video's first 400 frames")
     command.add_argument("--detections", type=Path, metavar="FILE", help="with these detections, not the detector")
     arguments = parser.parse_args()

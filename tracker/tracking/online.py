@@ -52,13 +52,8 @@ from tracker.tracking.motion import (
 )
 from tracker.tracking.state import (
     ASSIGNMENT,
-    CHAIN,
-    COMPONENT,
     EXCLUSIVE,
     PAIR,
-    PARAMETERS,
-    SCENE,
-    SCORE_COUNTS,
     Record,
     Records,
     StepInfo,
@@ -66,7 +61,7 @@ from tracker.tracking.state import (
     cut,
     initial_state,
     parameters,
-    room_for,
+    room_for_step,
 )
 
 LEAST_DETERMINANT = 1e-6
@@ -102,19 +97,18 @@ def _advance(
     scene: Records,
     counts: Records,
     links: Records,
-    parameter_of_step: Records,
 ) -> tuple[int, int, int, int, Records, float]:
     """Run one frame; see :func:`step`.
 
     The new components, scene, score counts and chains are written into ``alive`` (K + N,), ``scene`` (1,),
-    ``counts`` (L + N,) and ``links`` (N,); ``parameter_of_step`` (1,) is scratch.
+    ``counts`` (L + N,) and ``links`` (N,). The second of the ``parameter`` records (2,) is scratch.
 
     Returns
     -------
     How many components, classes and chains there are now, the next identity, the responsibilities, the log-likelihood.
     """
-    parameter_of_step[0] = parameter[0]
-    p = parameter_of_step[0]
+    parameter[1] = parameter[0]
+    p = parameter[1]
     bring_to_step(p, tau)
     scene[0] = scene_before[0]
     observed = observe(boxes_xyxy, scores, labels, p)
@@ -143,13 +137,9 @@ def _advance(
     survivors = renew(predicted, p)
     newborn(observed, chosen, scene, kind, counts, next_id, p, alive[survivors:])
 
-    pairs, frame_row = np.empty(len(column), PAIR), observed.detection
-    for k in range(len(detection)):
-        log_evidence += math.log1p(-visible[k])
-        for e in range(row_start[k], row_start[k + 1]):
-            pairs[e].row, pairs[e].column, pairs[e].responsibility = k, frame_row[column[e]], beta[e]
+    pairs, log_unseen = _noted(graph, observed.detection, visible)
     chained = len(free) if p.learn_birth_score else 0
-    return survivors + len(chosen), classes, chained, next_id + len(chosen), pairs, log_evidence
+    return survivors + len(chosen), classes, chained, next_id + len(chosen), pairs, log_evidence + log_unseen
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -195,10 +185,12 @@ def _claim(
     claim = most_probable_claims(row_start, column, beta, columns)
     if p.responsibilities == ASSIGNMENT:
         beta[:] = 0.0
-        beta[claim[claim >= 0]] = 1.0
-    detection = np.full(len(claim), -1, np.int64)
-    confidence = np.zeros(len(claim))
+        for k in range(len(claim)):
+            if claim[k] >= 0:
+                beta[claim[k]] = 1.0
+    detection, confidence = np.empty(len(claim), np.int64), np.empty(len(claim))
     for k in range(len(claim)):
+        detection[k], confidence[k] = -1, 0.0
         if claim[k] >= 0 and beta[claim[k]] > p.claim:
             detection[k], confidence[k] = column[claim[k]], beta[claim[k]]
     return detection, confidence
@@ -228,6 +220,18 @@ def _explained(graph: Graph, detection: IntArray, columns: int) -> tuple[IntArra
         for e in range(row_start[k], row_start[k + 1]):
             share[column[e]] += beta[e]
     return owner, share
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _noted(graph: Graph, frame_row: IntArray, visible: FloatArray) -> tuple[Records, float]:
+    """Return the graph as records of :data:`PAIR`, and the log-probability that nobody is seen."""
+    row_start, column, beta = graph
+    pairs, log_unseen = np.empty(len(column), PAIR), 0.0
+    for k in range(len(visible)):
+        log_unseen += math.log1p(-visible[k])
+        for e in range(row_start[k], row_start[k + 1]):
+            pairs[e].row, pairs[e].column, pairs[e].responsibility = k, frame_row[column[e]], beta[e]
+    return pairs, log_unseen
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -313,7 +317,7 @@ def step(
     ValueError
         When time does not increase or the map is not 2 x 3, finite and invertible.
     """
-    return _step(state, detections, parameters(config), room_for(1, PARAMETERS), time_s, camera_affine)
+    return _step(state, detections, parameters(config), time_s, camera_affine)
 
 
 def _checked_affine(camera_affine: ArrayLike) -> FloatArray:
@@ -327,7 +331,6 @@ def _step(
     state: TrackerState,
     detections: Detections,
     parameter: Records,
-    scratch: Records,
     time_s: float,
     camera_affine: ArrayLike | None,
 ) -> tuple[TrackerState, StepInfo]:
@@ -338,14 +341,12 @@ def _step(
     elapsed_s = time_s - state.time_s if state.frame_index else 1.0 / TAU_PER_S
     if not elapsed_s > 0.0:
         raise ValueError(f"time_s is {time_s}; it must be later than the last frame's {state.time_s}")
-    seen = len(detections.scores)
-    alive = room_for(len(state.components) + seen, COMPONENT)
-    scene, links = room_for(1, SCENE), room_for(seen, CHAIN)
-    counts = room_for(len(state.score_counts) + seen, SCORE_COUNTS)
+    components, score_counts = state.components, state.score_counts
+    alive, scene, counts, links = room_for_step(len(components), len(detections.scores), len(score_counts))
     count, classes, chained, next_id, pairs, log_evidence = _advance(
-        state.components,
+        components,
         state.scene,
-        state.score_counts,
+        score_counts,
         state.chains,
         detections.boxes_xyxy,
         detections.scores,
@@ -358,10 +359,9 @@ def _step(
         scene,
         counts,
         links,
-        scratch,
     )
     new = TrackerState(alive[:count], scene, counts[:classes], links[:chained], next_id, state.frame_index + 1, time_s)
-    return new, StepInfo(state.components, new.components, pairs, log_evidence)
+    return new, StepInfo(components, new.components, pairs, log_evidence)
 
 
 @njit(cache=True, error_model="numpy")
@@ -424,7 +424,6 @@ class Tracker:
         "_lag_frames",
         "_parameter",
         "_period_s",
-        "_scratch",
         "_smoothed",
         "_state",
         "_window",
@@ -433,7 +432,6 @@ class Tracker:
     def __init__(self, config: Config | None = None) -> None:
         self._config = Config() if config is None else config
         self._parameter = parameters(self._config)
-        self._scratch = room_for(1, PARAMETERS)
         self._period_s = 1.0 / self._config.tracking.frame_rate_hz
         self._smoothed = self._config.tracking.smoothing == "online"
         self._anchor = self._config.tracking.motion.anchor
@@ -473,7 +471,7 @@ class Tracker:
         """
         if time_s is None:
             time_s = self._state.time_s + self._period_s if self._state.frame_index else 0.0
-        self._state, self._info = _step(self._state, detections, self._parameter, self._scratch, time_s, camera_affine)
+        self._state, self._info = _step(self._state, detections, self._parameter, time_s, camera_affine)
         tracks = self.tracks()
         if not self._lag_frames:
             return tracks

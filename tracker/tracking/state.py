@@ -6,8 +6,7 @@ argument and are selected, copied and saved as one thing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,8 +81,7 @@ PAIR = np.dtype([("row", "i8"), ("column", "i8"), ("responsibility", "f8")])
 CHAIN = np.dtype([("box", "f8", (4,)), ("kind", "i8"), ("length", "i8"), ("bins", "i8", (CHAIN_LENGTH,))])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TrackerState:
+class TrackerState(NamedTuple):
     """Everything the tracker carries from one frame to the next.
 
     Parameters
@@ -113,8 +111,7 @@ class TrackerState:
     time_s: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StepInfo:
+class StepInfo(NamedTuple):
     """What one step learned and need not be carried on.
 
     Parameters
@@ -202,20 +199,33 @@ PARAMETERS = np.dtype([_field(name, value) for name, value in _settings(Config()
 
 
 def parameters(config: Config) -> Records:
-    """Return the settings that compiled code needs as one record of :data:`PARAMETERS`."""
-    record = np.zeros(1, PARAMETERS)
+    """Return (2,) records of :data:`PARAMETERS`: the settings, and room for what they become in a step."""
+    records = np.zeros(2, PARAMETERS)
     for name, value in _settings(config).items():
-        record[name] = value
-    return record
+        records[name] = value
+    return records
 
 
-def room_for(count: int, dtype: np.dtype[np.void]) -> Records:
-    """Return records that are not yet set.
+def room_for_step(objects: int, detections: int, classes: int) -> tuple[Records, Records, Records, Records]:
+    """Return records that are not yet set: as many components, scenes, score counts and chains as a step may end with.
 
-    As ``numpy.empty``, which searches every type of records for fields that must be initialised. What compiled code
-    makes itself has an equal type that is not the same object, and comparing the two takes as long again.
+    One piece of memory serves them all. What compiled code makes itself has an equal type that is not the same
+    object, and comparing the two takes as long as making them all here.
+
+    Parameters
+    ----------
+    objects, detections, classes
+        Components before the step, detections in it, classes seen before it.
     """
-    return np.ndarray(count, dtype, np.empty(count * dtype.itemsize, np.uint8))
+    components_end = SCENE.itemsize + (objects + detections) * COMPONENT.itemsize
+    counts_end = components_end + (classes + detections) * SCORE_COUNTS.itemsize
+    memory = np.empty(counts_end + detections * CHAIN.itemsize, np.uint8)
+    return (
+        np.ndarray(objects + detections, COMPONENT, memory, SCENE.itemsize),
+        np.ndarray(1, SCENE, memory),
+        np.ndarray(classes + detections, SCORE_COUNTS, memory, components_end),
+        np.ndarray(detections, CHAIN, memory, counts_end),
+    )
 
 
 def cut(state: TrackerState) -> TrackerState:
@@ -223,7 +233,7 @@ def cut(state: TrackerState) -> TrackerState:
 
     Identities go on counting: none comes back.
     """
-    return replace(state, components=np.zeros(0, COMPONENT), chains=np.zeros(0, CHAIN))
+    return state._replace(components=np.zeros(0, COMPONENT), chains=np.zeros(0, CHAIN))
 
 
 def initial_state() -> TrackerState:
