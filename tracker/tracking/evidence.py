@@ -116,22 +116,22 @@ def cover_refined(
     graph: Graph,
     p: Record,
 ) -> FloatArray:
-    """Return (K,) the cover at this frame's positions, by objects that round 1 found in this frame.
+    """Return (K,) the cover at this frame's positions, by objects as far as round 1 found them in this frame.
 
-    Each box moves to the posterior mean of its centre, bottom and size given its share of the detections;
-    which of two objects is nearer is soft in the height between their bottom edges.
+    Each box moves to the posterior mean of its centre, bottom and size given its share of the detections. Cover is
+    expected cover: the share that another box covers, times the probabilities that its object is there and that it
+    is the nearer one, which is soft in the height between the two bottom edges.
     """
     row_start, column, beta = graph
     boxes = np.empty((len(predicted), 4))
-    present = np.zeros(len(predicted), np.bool_)
-    mean = np.empty(4)
+    present, mean = np.empty(len(predicted)), np.empty(4)
     for k in range(len(predicted)):
         c = predicted[k]
         prior, p00 = c.mean, c.p00
         total = 0.0
         for e in range(row_start[k], row_start[k + 1]):
             total += beta[e]
-        present[k] = total > 0.5
+        present[k] = min(total, 1.0)
         for i in range(4):
             innovation = 0.0
             for e in range(row_start[k], row_start[k + 1]):
@@ -143,9 +143,8 @@ def cover_refined(
     for e in range(len(area)):
         for side in range(2):
             k, other = pair[e, side], pair[e, 1 - side]
-            if present[other]:
-                nearer = 1.0 / (1.0 + math.exp(-(boxes[other, 3] - boxes[k, 3]) / (0.02 * predicted[k].scale)))
-                cover[k] = max(cover[k], nearer * area[e] / box_area(boxes, k))
+            nearer = 1.0 / (1.0 + math.exp(-(boxes[other, 3] - boxes[k, 3]) / (0.02 * predicted[k].scale)))
+            cover[k] = max(cover[k], present[other] * nearer * area[e] / box_area(boxes, k))
     return cover
 
 
