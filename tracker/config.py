@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from tracker.errors import ConfigurationError
 
@@ -21,6 +21,8 @@ Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive: TypeAlias = Annotated[float, Field(gt=0.0)]
 NotNegative: TypeAlias = Annotated[float, Field(ge=0.0)]
 Point: TypeAlias = tuple[float, float]
+ClassChoice: TypeAlias = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+"""A class by name or number."""
 RegionName: TypeAlias = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f]*$")]
 PositivePerCoordinate: TypeAlias = tuple[Positive, Positive, Positive, Positive]
 """One value for each coordinate: centre x, bottom edge y, width, height."""
@@ -61,7 +63,7 @@ class OnnxConfig(_Section):
     """A neural detector in an ONNX file. What is auto is recognised from the file."""
 
     model: Path | None = Field(None, description="the file; --model names it too")
-    classes: tuple[str, ...] = Field((), description="classes to keep, by name or number; all when empty")
+    classes: tuple[ClassChoice, ...] = Field((), description="classes to keep, by name or number; all when empty")
     class_names: tuple[str, ...] = Field(
         (), description="names of the model's classes in order, where its metadata lack them (80 classes: COCO's)"
     )
@@ -266,10 +268,23 @@ class LiveConfig(_Section):
     segment_s: Positive = Field(3600.0, description="length of a recording's files")
 
 
+class AreaConfig(_Section):
+    """A polygon that is entered and left; its corners alone may stand for it."""
+
+    points: Annotated[tuple[Point, ...], Field(min_length=3)] = Field(description="its corners")
+    classes: tuple[ClassChoice, ...] = Field((), description="classes that count, by name or number; all when empty")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_corners(cls, value: Any) -> Any:
+        return {"points": value} if isinstance(value, list | tuple) else value
+
+
 class LineConfig(_Section):
     """A line that is crossed in two directions, as seen looking along it from its first point to its second."""
 
     points: tuple[Point, Point] = Field(description="its two ends")
+    classes: tuple[ClassChoice, ...] = Field((), description="classes that count, by name or number; all when empty")
     to_right: RegionName = Field("to right", description="name of crossings from its left to its right")
     to_left: RegionName = Field("to left", description="name of crossings from its right to its left")
 
@@ -292,27 +307,35 @@ class RegionsConfig(_Section):
     hysteresis: NotNegative = Field(
         0.25, description="distance from a border, in units of sqrt(width x height), from which a side counts"
     )
-    areas: dict[RegionName, Annotated[tuple[Point, ...], Field(min_length=3)]] = Field(
-        {}, description="corners of polygons by name, e.g. {lawn: [[0, 0.5], [0.4, 0.5], [0.4, 1]]}"
+    areas: dict[RegionName, AreaConfig] = Field(
+        {},
+        description="corners of polygons by name, e.g. {lawn: [[0, 0.5], [0.4, 0.5], [0.4, 1]]}, "
+        "or {lawn: {points: [...], classes: [dog]}} to count dogs alone",
     )
     lines: dict[RegionName, LineConfig] = Field(
-        {}, description="lines by name, e.g. {gate: {points: [[0.5, 0], [0.5, 1]], to_right: out, to_left: in}}"
+        {},
+        description="lines by name, e.g. {gate: {points: [[0.5, 0], [0.5, 1]], to_right: out, to_left: in}}; "
+        "with classes as areas",
     )
+
+    @property
+    def every(self) -> dict[str, AreaConfig | LineConfig]:
+        """All regions by name."""
+        return {**self.areas, **self.lines}
 
     @model_validator(mode="after")
     def _are_in_the_frame(self) -> Self:
         if double := sorted(self.areas.keys() & self.lines.keys()):
             raise ValueError(f"an area and a line are both called {double[0]}; names must differ")
-        points = [*self.areas.items(), *((name, line.points) for name, line in self.lines.items())]
-        for name, corners in points:
-            for x, y in corners:
+        for name, region in self.every.items():
+            for x, y in region.points:
                 if min(x, y) < 0.0 or (self.unit == "share" and max(x, y) > 1.0):
                     hint = "; unit: pixels is for points in pixels" if max(x, y) > 1.0 else ""
                     allowed = "0 to 1" if self.unit == "share" else "at least 0"
                     raise ValueError(f"{name} has the point {x:g}, {y:g}; both must be {allowed}{hint}")
-        for name, corners in self.areas.items():
-            if len(set(corners)) < 3:
-                raise ValueError(f"{name} has only {len(set(corners))} different corners; an area needs 3")
+        for name, area in self.areas.items():
+            if (corners := len(set(area.points))) < 3:
+                raise ValueError(f"{name} has only {corners} different corners; an area needs 3")
         return self
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,18 @@ from tests.moments import tracks_of
 from tracker.app.hub import Event, Hub, LiveFrame, LiveStats
 from tracker.app.web import Page, serve
 from tracker.media.overlay import track_color
+from tracker.media.regions import Area, Line, RegionCount
 from tracker.structures import Image, Status, Tracks
 
 WIDTH_PX, HEIGHT_PX = 640, 480
 GROUND = 90  # grey level of the picture
 BOXES = {5: (60.0, 80.0, 160.0, 330.0), 8: (260.0, 120.0, 340.0, 300.0), 13: (450.0, 200.0, 560.0, 420.0)}
 SEEN, COASTING, TENTATIVE = BOXES
+REGIONS = (
+    Area("lawn", np.array([[180.0, 350.0], [250.0, 350.0], [250.0, 460.0], [180.0, 460.0]])),
+    Line("gate", np.array([600.0, 100.0]), np.array([600.0, 400.0]), "in", "out"),
+)
+COUNTS = (RegionCount("lawn", (1, 4)), RegionCount("gate", (3, 5)))
 DEADLINE_S = 30.0
 _FLAGS = (
     "--headless",
@@ -39,7 +46,7 @@ _FLAGS = (
 )
 
 
-def publish(hub: Hub, index: int, **stats: Any) -> None:
+def publish(hub: Hub, index: int, *, with_regions: bool = False, **stats: Any) -> None:
     """Publish a grey picture with one object of every status, and an event."""
     tracks = Tracks(
         ids=np.array(list(BOXES)),
@@ -55,7 +62,9 @@ def publish(hub: Hub, index: int, **stats: Any) -> None:
     image = np.full((HEIGHT_PX, WIDTH_PX, 3), GROUND, np.uint8)
     event = Event(index, index / 10, f"event of frame {index}", (SEEN,))
     figures = LiveStats("running", processed=index, **stats)
-    hub.publish(LiveFrame(index, index / 10, image, tracks, tracks.select([0]), figures, (event,)))
+    names = {0: "person", 2: "dog"}
+    frame = LiveFrame(index, index / 10, image, tracks, tracks.select([0]), figures, (event,), class_names=names)
+    hub.publish(replace(frame, regions=REGIONS, counts=COUNTS) if with_regions else frame)
 
 
 @pytest.fixture(scope="module")
@@ -188,12 +197,12 @@ def test_colours_are_those_of_the_overlay_video(visit: Visit) -> None:
 
 
 def test_every_part_of_the_overlay_can_be_turned_off(visit: Visit) -> None:
-    layers = ["boxes", "ids", "trails", "ellipses"]
+    layers = ["boxes", "ids", "classes", "trails", "ellipses"]
     before = [pixels_of(visit.screen(), SEEN)]
     for layer in layers:
         visit.click(f"[data-layer={layer}]")
         before.append(pixels_of(visit.screen(), SEEN))
-    assert before[0] > before[1] > before[2] >= before[3] > before[4] == 0
+    assert before[0] > before[1] > before[2] > before[3] >= before[4] > before[5] == 0
     for key in "ca":  # classes, ages
         visit.press(key)
         assert pixels_of(visit.screen(), SEEN) > 0
@@ -206,6 +215,30 @@ def test_every_part_of_the_overlay_can_be_turned_off(visit: Visit) -> None:
     for layer in layers:
         visit.click(f"[data-layer={layer}]")
     assert pixels_of(visit.screen(), SEEN) == before[0]
+
+
+def test_regions_are_drawn_and_counted(visit: Visit, hub: Hub) -> None:
+    def tinted() -> bool:
+        image = visit.screen()
+        scale = image.shape[1] / WIDTH_PX
+        inside = image[int(400 * scale), int(215 * scale)].astype(int)
+        return bool(np.abs(inside - GROUND).max() > 8)
+
+    def line() -> bool:
+        image = visit.screen()
+        scale = image.shape[1] / WIDTH_PX
+        strip = image[int(300 * scale), int(595 * scale) : int(605 * scale)].astype(int)
+        return bool(np.abs(strip - GROUND).max() > 60)
+
+    assert not visit.browser.find_element(By.ID, "regions-card").is_displayed()
+    assert (tinted(), line()) == (False, False)
+    publish(hub, 2, with_regions=True)
+    visit.until_frame(2)
+    visit.until(lambda: visit.text("regions") == "lawn1 in, 4 enteredgate3 in, 5 out")
+    assert (tinted(), line()) == (True, True)
+    visit.press("r")
+    assert (tinted(), line()) == (False, False)
+    visit.press("r")
 
 
 def test_coasting_and_tentative_objects_can_be_left_out(visit: Visit) -> None:
@@ -304,7 +337,7 @@ def test_figures_are_those_of_the_loop(visit: Visit, hub: Hub) -> None:
 
 def test_objects_and_events_are_listed(visit: Visit, hub: Hub) -> None:
     rows = [row.text.split() for row in visit.browser.find_elements(By.CSS_SELECTOR, "#objects tr")]
-    assert [row[:2] for row in rows] == [["5", "0"], ["8", "2"], ["13", "0"]]
+    assert [row[:2] for row in rows] == [["5", "person"], ["8", "dog"], ["13", "person"]]
     assert [row[-1] for row in rows] == ["seen", "coasting", "tentative"]
     for index in range(2, 6):
         publish(hub, index)
@@ -325,7 +358,10 @@ def test_states_are_said(visit: Visit, hub: Hub) -> None:
         visit.until(lambda said=said: visit.text("state") == said)
 
 
-def test_everything_has_a_name_and_can_be_reached_by_the_keyboard(visit: Visit) -> None:
+def test_everything_has_a_name_and_can_be_reached_by_the_keyboard(visit: Visit, hub: Hub) -> None:
+    publish(hub, 2, with_regions=True)
+    visit.until_frame(2)
+    visit.until(lambda: visit.browser.find_element(By.ID, "regions-card").is_displayed())
     tree = visit.browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
     roles = {"button", "link", "checkbox", "image", "region", "log", "status", "table", "group", "toolbar"}
     named = [

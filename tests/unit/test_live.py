@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -16,11 +17,15 @@ from streams import PATIENCE_S, ManualClock, PictureServer, picture
 
 from tracker import track_video
 from tracker.app.hub import Hub, LiveFrame, LiveStats
+from tracker.app.inputs import Job
 from tracker.app.live import LiveJob, LiveSummary, run_live, track_live
-from tracker.config import Config, LiveConfig, OverlayConfig, TrackingConfig
+from tracker.app.outputs import EVENTS
+from tracker.app.pipeline import run
+from tracker.config import Config, LiveConfig, OverlayConfig, RegionsConfig, TrackingConfig
 from tracker.errors import ConfigurationError, DetectorError, VideoError
 from tracker.formats.motchallenge import read_detections
 from tracker.media import camera
+from tracker.media.regions import RegionCount
 from tracker.structures import Detections, Image
 
 FRAMES, RATE_HZ = 30, 10
@@ -266,6 +271,66 @@ def test_another_scene_ends_identities(server: PictureServer) -> None:
     _, watcher = follow(server, script, config=CONFIG.model_copy(update={"tracking": TrackingConfig()}))
     assert watcher.ids == [[1], [1], [], [2], [2]]
     assert "the picture shows another scene: 1 identities end" in watcher.said
+
+
+# ---------------------------------------------------------------------------------------- regions
+
+WATCHED = CONFIG.model_copy(
+    update={
+        "regions": RegionsConfig.model_validate(
+            {
+                "areas": {"left": [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]},
+                "lines": {"middle": {"points": [[0.5, 0], [0.5, 1]], "to_right": "west", "to_left": "east"}},
+            }
+        )
+    }
+)
+
+
+def events_in(path: Path) -> list[tuple[str, ...]]:
+    rows = csv.DictReader(path.read_text().splitlines())
+    return [tuple(row[name] for name in ("frame", "time_s", "event", "region", "id", "direction")) for row in rows]
+
+
+def test_regions_are_counted_as_offline_recorded_and_told(clip: Path, tmp_path: Path) -> None:
+    walk = {n: Detections([[3 * n, 10, 3 * n + 12, 40], [84 - 2 * n, 5, 96 - 2 * n, 50]]) for n in range(1, FRAMES)}
+    run(Job(config=WATCHED, video=clip, detections=walk), tmp_path / "offline", overlay=False)
+    clock = ManualClock()
+    watcher = Watcher(lambda _: clock.wind(1.0 / RATE_HZ + 1e-6))
+    job = LiveJob(source=str(clip), config=WATCHED, detections=walk, clock=clock)
+    summary = run_live(job, hub=watcher, record=tmp_path / "live")
+    assert summary.files == [tmp_path / "live" / name for name in ("overlay.mp4", "tracks.txt", "events.csv")]
+    live = events_in(tmp_path / "live" / "events.csv")
+    assert live == events_in(tmp_path / "offline" / EVENTS)
+    assert {kind for _, _, kind, *_ in live} == {"enter", "exit", "cross", "end"}
+    assert watcher.frames[-1].counts == (RegionCount("left", (1, 2)), RegionCount("middle", (1, 1)))
+    assert [region.name for region in watcher.frames[0].regions] == ["left", "middle"]
+    assert watcher.frames[0].regions[0].points.max(axis=0).tolist() == [48.0, 64.0]
+    assert {"object 1 enters left", "object 1 crosses middle: east"} <= set(watcher.said)
+
+
+def test_regions_in_shares_follow_another_resolution(server: PictureServer, tmp_path: Path) -> None:
+    large = picture(40, 160, 120)
+    server.send(picture(40))
+    script = [lambda: server.send(picture(40)), *[lambda: server.send(large)] * 3]
+    summary, watcher = follow(server, script, config=WATCHED, record=tmp_path)
+    assert [frame.regions[1].points[0, 0] for frame in watcher.frames] == [48.0, 48.0, 80.0, 80.0, 80.0]
+    assert [frame.counts[0].counts for frame in watcher.frames] == [(1, 1), (1, 1), (0, 1), (1, 2), (1, 2)]
+    first, second = (events_in(path) for path in summary.files[2::3])
+    # What ended with the resolution stands beside the pictures of which it was part.
+    assert [(frame, kind, name) for frame, _, kind, _, name, _ in first] == [("1", "enter", "1"), ("2", "lost", "1")]
+    assert [(frame, kind, name) for frame, _, kind, _, name, _ in second] == [("2", "enter", "2"), ("3", "end", "2")]
+
+
+def test_regions_are_drawn_on_the_recording(clip: Path, tmp_path: Path) -> None:
+    regions = {"areas": {"left": [[0, 0.3], [0.5, 0.3], [0.5, 1], [0, 1]]}}
+    config = LOSSLESS.model_copy(update={"regions": RegionsConfig.model_validate(regions)})
+    _, watcher = replay(clip, lambda _: Detections.empty(), config, record=tmp_path)
+    with av.open(str(tmp_path / "overlay.mp4")) as container:
+        drawn = next(container.decode(video=0)).to_ndarray(format="bgr24").astype(int)
+    change = abs(drawn - watcher.frames[0].image).mean(axis=2)
+    assert change[30:60, 10:40].mean() > 15
+    assert change[30:60, 60:90].mean() < 8
 
 
 # --------------------------------------------------------------------------------------- detector

@@ -13,6 +13,7 @@ from streams import picture
 from tracker.errors import OutputError
 from tracker.formats.motchallenge import read_detections
 from tracker.media.recording import FragmentedVideo, Recording
+from tracker.media.regions import EVENTS_HEADER, EventKind, RegionEvent
 from tracker.media.sources import open_video
 from tracker.structures import Image, Tracks
 
@@ -79,6 +80,30 @@ def test_another_size_and_a_full_hour_begin_new_files(tmp_path: Path) -> None:
     # Frames count anew in every file, as those of the video beside it do.
     for path, count in zip(recording.files[1::2], lengths.values(), strict=True):
         assert sorted(read_detections(path)) == list(range(1, count + 1))
+
+
+def event(frame: int, time_s: float, kind: EventKind = "cross") -> RegionEvent:
+    return RegionEvent(frame, time_s, kind, "gate", 7, 2, "in", None, 1.0, 2.0)
+
+
+def test_events_stand_beside_the_pictures_they_belong_to(tmp_path: Path) -> None:
+    (tmp_path / "events.csv").write_text("mine")
+    with Recording(tmp_path, 30, 1.0, class_names={2: "car"}, with_events=True) as recording:
+        for index in range(1, 21):
+            recording.write(picture(40), 5.0 + index / 10, tracks_of(1))
+            recording.write_events([event(index, 5.0 + index / 10)] if index in (3, 13) else [])
+        recording.write_events([event(4, 5.4, "lost")])
+    assert [path.name for path in recording.files] == [
+        "overlay-2.mp4", "tracks-2.txt", "events-2.csv", "overlay-3.mp4", "tracks-3.txt", "events-3.csv",
+    ]  # fmt: skip
+    first, second = (path.read_text() for path in recording.files[2::3])
+    assert first == EVENTS_HEADER + "3,0.200,cross,gate,7,car,in,,1.00,2.00\n"
+    assert second == (
+        EVENTS_HEADER + "3,0.200,cross,gate,7,car,in,,1.00,2.00\n" + "-6,-0.700,lost,gate,7,car,in,,1.00,2.00\n"
+    )
+    assert (tmp_path / "events.csv").read_text() == "mine"
+    # With names of classes, the rows tell classes.
+    assert (tmp_path / "tracks-2.txt").read_text().splitlines()[0].split(",")[7] == "0"
 
 
 def test_earlier_recordings_stay(tmp_path: Path) -> None:

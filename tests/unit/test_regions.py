@@ -25,7 +25,8 @@ from tracker.media.regions import (
     RegionEvent,
     RegionMonitor,
     format_events,
-    text_of,
+    sentence_of,
+    words_of,
 )
 from tracker.structures import TRACK, Detections, Frame, Tracks
 
@@ -42,8 +43,13 @@ def tracks_at(places: dict[int, tuple[float, float]], label: int = 0) -> Tracks:
     return Tracks.of_rows(rows)
 
 
-def monitor_of(regions: dict[str, Any], size_px: tuple[int, int] | None = None, lost_after: int = 3) -> RegionMonitor:
-    return RegionMonitor(RegionsConfig.model_validate(regions), size_px, lost_after)
+def monitor_of(
+    regions: dict[str, Any],
+    size_px: tuple[int, int] | None = None,
+    lost_after: int = 3,
+    names: dict[int, str] | None = None,
+) -> RegionMonitor:
+    return RegionMonitor(RegionsConfig.model_validate(regions), size_px, lost_after, names)
 
 
 def walk(monitor: RegionMonitor, way: list[tuple[float, float] | None]) -> list[RegionEvent]:
@@ -156,6 +162,74 @@ def test_shares_need_a_size() -> None:
         monitor_of({"areas": {"a": [[0, 0], [1, 0], [1, 1]]}})
 
 
+NAMES = {0: "person", 2: "car"}
+
+
+def with_classes(regions: dict[str, Any], *classes: str | int) -> dict[str, Any]:
+    """Return regions, areas given by their corners, that count these classes alone."""
+    areas = {name: {"points": corners, "classes": classes} for name, corners in regions.get("areas", {}).items()}
+    lines = {name: {**line, "classes": classes} for name, line in regions.get("lines", {}).items()}
+    return {**regions, "areas": areas, "lines": lines}
+
+
+@pytest.mark.parametrize("chosen", ["Car", 2, "2"])
+def test_only_objects_of_the_chosen_classes_count(chosen: str | int) -> None:
+    for regions in (SQUARE, GATE):
+        monitor = monitor_of(with_classes(regions, chosen), names=NAMES)
+        events = []
+        for n, y in enumerate((80, 120, 150, 230)):
+            events += monitor.update(n + 1, n, tracks_at({1: (150, y)}, label=0))
+            events += monitor.update(n + 1, n, tracks_at({2: (110, y)}, label=2))
+        assert {event.id for event in events} == {2}
+        assert len(events) == (2 if regions is SQUARE else 1)
+
+
+def test_an_object_counts_by_the_class_it_has_when_it_crosses() -> None:
+    monitor = monitor_of(with_classes(GATE, "car"), names=NAMES)
+    monitor.update(1, 0.0, tracks_at({1: (50, 80)}, label=0))
+    assert told(monitor.update(2, 1.0, tracks_at({1: (50, 120)}, label=2))) == [(2, "cross", "down")]
+    assert monitor.update(3, 2.0, tracks_at({1: (50, 80)}, label=0)) == []
+    assert told(monitor.update(4, 3.0, tracks_at({1: (50, 120)}, label=2))) == [(4, "cross", "down")]
+
+
+def test_who_has_entered_also_leaves_whatever_he_has_become() -> None:
+    monitor = monitor_of(with_classes(SQUARE, "car"), names=NAMES)
+    monitor.update(1, 0.0, tracks_at({1: (150, 150)}, label=2))
+    assert told(monitor.update(2, 1.0, tracks_at({1: (150, 250)}, label=0))) == [(2, "exit", "")]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (NAMES, "regions.lines.gate.classes: the detector has no class cat; did you mean car?"),
+        ({}, "regions.lines.gate.classes: the detector does not name its classes; give numbers"),
+        (None, "regions.lines.gate.classes: the detector tells no classes; a model or a file of detections may"),
+    ],
+)
+def test_classes_that_the_detector_does_not_tell_are_refused(names: dict[int, str] | None, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        monitor_of(with_classes(GATE, "cat"), names=names)
+    assert str(caught.value) == message
+
+
+def test_frames_of_another_size_end_identities_and_keep_the_counts() -> None:
+    shares = {"areas": {"left": [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]}}
+    monitor = monitor_of(shares, (400, 300))
+    walk(monitor, [(150, 150)])
+    ended = monitor.resize((200, 300))
+    assert (told(ended), ended[0].dwell_s) == ([(1, "lost", "")], 0.0)
+    assert monitor.areas[0].corners.max(axis=0).tolist() == [100.0, 300.0]
+    assert monitor.update(2, 1.0, tracks_at({8: (150, 150)})) == []
+    assert told(monitor.update(3, 2.0, tracks_at({9: (50, 150)}))) == [(3, "enter", "")]
+    assert monitor.counts == (RegionCount("left", (1, 2)),)
+
+
+def test_an_area_is_its_corners_or_has_them() -> None:
+    corners = [[0, 0], [1, 0], [1, 1]]
+    short, long = (RegionsConfig.model_validate({"areas": {"a": area}}) for area in (corners, {"points": corners}))
+    assert short == long
+
+
 def test_rows_are_csv_whatever_the_names() -> None:
     event = RegionEvent(3, 0.125, "exit", 'a, "b"', 7, 2, "", 1.5, 10.0, 20.126)
     text = EVENTS_HEADER + format_events([event], {2: "car"}) + format_events([event], {})
@@ -262,8 +336,22 @@ def test_an_area_beyond_the_picture_is_painted_as_far_as_it_goes() -> None:
 
 def test_counts_in_words() -> None:
     line = Line("gate", np.zeros(2), np.ones(2), "in", "out")
-    assert text_of(RegionCount("gate", (3, 5)), line) == "gate: 3 in, 5 out"
-    assert text_of(RegionCount("yard", (2, 9)), None) == "yard: 2 in, 9 entered"
+    assert words_of(RegionCount("gate", (3, 5)), line) == "3 in, 5 out"
+    assert words_of(RegionCount("yard", (2, 9)), Area("yard", np.zeros((3, 2)))) == "2 in, 9 entered"
+
+
+@pytest.mark.parametrize(
+    ("kind", "direction", "dwell_s", "sentence"),
+    [
+        ("enter", "", None, "object 7 enters yard"),
+        ("exit", "", 2.51, "object 7 leaves yard after 2.5 s"),
+        ("lost", "", 0.0, "object 7 is lost in yard after 0.0 s"),
+        ("end", "", 3.0, "object 7 is at the end in yard after 3.0 s"),
+        ("cross", "down", None, "object 7 crosses yard: down"),
+    ],
+)
+def test_events_in_words(kind: Any, direction: str, dwell_s: float | None, sentence: str) -> None:
+    assert sentence_of(RegionEvent(1, 0.0, kind, "yard", 7, 0, direction, dwell_s, 0.0, 0.0)) == sentence
 
 
 def test_the_tint_follows_the_corners_in_the_order_of_opencv() -> None:

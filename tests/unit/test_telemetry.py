@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tracker.app.hub import Event, Hub, LiveFrame, LiveStats, Snapshot
 from tracker.app.telemetry import STALLED_AFTER_S, health, metrics_text, page_header, state_of, tracks_record
+from tracker.media.regions import Area, Line, RegionCount
 from tracker.structures import Status, Tracks
 
 TRACKS = Tracks(
@@ -23,16 +24,25 @@ TRACKS = Tracks(
     responsibilities=np.array([0.99, 0.0]),
     status=np.array([Status.CONFIRMED, Status.COASTING]),
 )
+REGIONS = (
+    Area("yard", np.array([[0.0, 0.0], [20.04, 0.0], [20.0, 30.0]])),
+    Line("gate", np.array([5.0, 6.0]), np.array([50.0, 6.0]), "in", "out"),
+)
+COUNTS = (RegionCount("yard", (2, 9)), RegionCount("gate", (3, 5)))
 STATS = LiveStats("running", 29.5, 31.0, 48.0, 18.0, 0.4, 110, 100, 7, 3, 1, 12)
 
 
-def moment(*, silence_s: float = 0.0, stats: LiveStats = STATS, frames: int = 1) -> Snapshot:
+def moment(
+    *, silence_s: float = 0.0, stats: LiveStats = STATS, frames: int = 1, names: dict[int, str] | None = None
+) -> Snapshot:
     now_s = 0.0
     hub = Hub(clock=lambda: now_s)
     for index in range(1, frames + 1):
         event = Event(index, index / 10, f"event of frame {index}")
         image = np.zeros((48, 64, 3), np.uint8)
-        hub.publish(LiveFrame(index, index / 10, image, TRACKS, Tracks.empty(), stats, (event,)))
+        hub.publish(
+            LiveFrame(index, index / 10, image, TRACKS, Tracks.empty(), stats, (event,), REGIONS, COUNTS, names)
+        )
     if not frames:
         hub.report(stats)
     now_s = silence_s
@@ -57,12 +67,13 @@ def test_health_is_judged_from_outside(state: str, silence_s: float, seen: str, 
 
 
 def test_tracks_are_an_entry_each() -> None:
-    record = json.loads(json.dumps(tracks_record(moment(frames=3))))
+    record = json.loads(json.dumps(tracks_record(moment(frames=3, names={2: "car"}))))
     assert (record["frame"], record["time_s"], record["width_px"], record["height_px"]) == (3, 0.3, 64, 48)
     assert record["tracks"] == [
         {
             "id": 3,
             "class": 0,
+            "class_name": None,
             "status": "confirmed",
             "box_xyxy": [10.0, 20.0, 30.13, 60.0],
             "score": 0.91,
@@ -72,6 +83,7 @@ def test_tracks_are_an_entry_each() -> None:
         {
             "id": 8,
             "class": 2,
+            "class_name": "car",
             "status": "coasting",
             "box_xyxy": [-5.0, 0.0, 4.0, 9.0],
             "score": 0.4,
@@ -79,6 +91,32 @@ def test_tracks_are_an_entry_each() -> None:
             "age_s": 0.2,
         },
     ]
+
+
+def test_regions_are_counted_for_programs_and_drawn_by_the_page() -> None:
+    record = json.loads(json.dumps(tracks_record(moment())))
+    assert record["regions"] == [
+        {"name": "yard", "kind": "area", "counts": {"present": 2, "entered": 9}},
+        {"name": "gate", "kind": "line", "counts": {"in": 3, "out": 5}},
+    ]
+    header = json.loads(json.dumps(page_header(moment(), 0)))
+    assert header["regions"] == [
+        {"name": "yard", "kind": "area", "points": [[0, 0], [20, 0], [20, 30]], "counts": "2 in, 9 entered"},
+        {"name": "gate", "kind": "line", "points": [[5, 6], [50, 6]], "counts": "3 in, 5 out"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "classes", "texts"),
+    [
+        ({0: "person", 2: "car"}, ["person", "car"], ["person", "car"]),
+        ({0: "person"}, ["person", "2"], ["", "c2"]),
+        (None, ["0", "2"], ["", "c2"]),
+    ],
+)
+def test_the_page_gets_classes_by_name(names: dict[int, str] | None, classes: list[str], texts: list[str]) -> None:
+    tracks = page_header(moment(names=names), 0)["tracks"]
+    assert (tracks["classes"], tracks["class_texts"]) == (classes, texts)
 
 
 def test_without_a_frame_there_are_no_tracks() -> None:
@@ -128,5 +166,8 @@ def test_metrics_can_be_parsed_and_are_in_base_units() -> None:
     assert values["track_latency_seconds", "0.5"] == 0.031
     assert values["track_latency_seconds", "0.99"] == 0.048
     assert [values["track_objects", status] for status in ("tentative", "confirmed", "coasting")] == [0, 1, 1]
+    assert values["track_region_present", "yard"] == 2
+    assert values["track_region_entries_total", "yard"] == 9
+    assert [values["track_region_crossings_total", way, "gate"] for way in ("in", "out")] == [3, 5]
     states = {labels[0]: value for (name, *labels), value in values.items() if name == "track_state"}
     assert states == {"connecting": 0, "running": 1, "paused": 0, "stalled": 0, "ended": 0}

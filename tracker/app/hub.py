@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from tracker.formats.motchallenge import format_rows
+from tracker.media.regions import Area, Line, RegionCount
 from tracker.structures import Image, Tracks
 
 State: TypeAlias = Literal["connecting", "running", "paused", "stalled", "ended"]
@@ -104,6 +105,10 @@ class LiveFrame:
         How the loop is doing.
     events
         What happened in this frame.
+    regions, counts
+        The regions that are watched, and what each counts so far.
+    class_names
+        Names of the detector's classes by label; None for a detector that tells no classes.
     """
 
     index: int
@@ -113,6 +118,9 @@ class LiveFrame:
     reported: Tracks
     stats: LiveStats
     events: tuple[Event, ...] = ()
+    regions: tuple[Area | Line, ...] = ()
+    counts: tuple[RegionCount, ...] = ()
+    class_names: Mapping[int, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,7 +192,7 @@ class Hub:
 
         That an object is reported for the first time, and that it is gone, are events without further ado.
         """
-        rows = format_rows(frame.index, frame.reported)
+        rows = format_rows(frame.index, frame.reported, classes=frame.class_names is not None)
         with self._lock:
             self._frame, self._stats, self._published_s = frame, frame.stats, self._clock()
             self._first_seen_s = {i: self._first_seen_s.get(i, frame.time_s) for i in frame.tracks.ids.tolist()}

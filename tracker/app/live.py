@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -31,6 +31,7 @@ from tracker.formats.motchallenge import read_detections
 from tracker.media.camera import Captured, Clock, LiveCapture
 from tracker.media.overlay import OverlayPainter
 from tracker.media.recording import Recording
+from tracker.media.regions import Area, Line, RegionCount, RegionEvent, RegionMonitor, sentence_of
 from tracker.media.window import Window, save_snapshot
 from tracker.structures import Detections, Frame, Image, Tracks
 from tracker.tracking.camera import CameraMotion, CameraMotionEstimator
@@ -180,24 +181,38 @@ def run_live(
         try:
             loop.run(stop or threading.Event(), watched)
         finally:
-            loop.end_recording()
+            loop.finish()
         return loop.summary()
 
 
 def _recording(folder: Path, config: Config, follower: _Follower) -> Recording:
-    classes = follower.class_names is not None
-    return Recording(folder, config.overlay.crf, config.live.segment_s, classes=classes)
+    return Recording(
+        folder,
+        config.overlay.crf,
+        config.live.segment_s,
+        class_names=follower.class_names,
+        with_events=follower.watches_regions,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """A picture that the tracker has seen."""
+    """A picture that the tracker has seen; ``index`` counts those from 1.
 
+    What objects did in the regions is told of earlier pictures (``ended``: their identities have ended since) and of
+    this one (``events``).
+    """
+
+    index: int
     frame: Frame
     reported: Tracks
     drawn: Tracks
     detector_ms: float
     tracker_ms: float
+    ended: tuple[RegionEvent, ...] = ()
+    events: tuple[RegionEvent, ...] = ()
+    regions: tuple[Area | Line, ...] = ()
+    counts: tuple[RegionCount, ...] = ()
 
 
 class _Follower:
@@ -221,10 +236,22 @@ class _Follower:
         self._shape: tuple[int, ...] | None = None
         network = self._detector if isinstance(self._detector, NeuralDetector) else None
         self.class_names = None if network is None else network.class_names
+        self._monitor = _region_monitor(job.config, self.class_names)
+        self._ended: list[RegionEvent] = []
         self._failures_in_a_row = 0
+        self._seen = 0
         self._reported: set[int] = set()
         self.failures = 0
         self.identities = 0
+
+    @property
+    def watches_regions(self) -> bool:
+        """Whether there are regions."""
+        return self._monitor is not None
+
+    def finish(self) -> list[RegionEvent]:
+        """Return who is in a region at the end, and what was not told yet."""
+        return [*self._ended, *([] if self._monitor is None else self._monitor.finish())]
 
     def follow(self, captured: Captured) -> _Seen | None:
         """Take in a picture; return what is seen in it, None when the detector failed."""
@@ -238,6 +265,8 @@ class _Follower:
                 self._end_identities(f"the resolution is now {size}")
                 if self._detector is not None:
                     self._detector = chosen_detector(self._job)
+            if self._monitor is not None:
+                self._ended += self._monitor.resize((frame.image.shape[1], frame.image.shape[0]))
             self._shape = frame.image.shape
         began_s = time.perf_counter()
         detections = self._detect(frame, frame.image)
@@ -251,7 +280,15 @@ class _Follower:
         drawn = self._tracker.tracks(coasting=True)
         ended_s = time.perf_counter()
         self._count(reported, drawn)
-        return _Seen(frame, reported, drawn, 1e3 * (detected_s - began_s), 1e3 * (ended_s - detected_s))
+        self._seen += 1
+        seen = _Seen(self._seen, frame, reported, drawn, 1e3 * (detected_s - began_s), 1e3 * (ended_s - detected_s))
+        return seen if self._monitor is None else self._watched(seen, self._monitor)
+
+    def _watched(self, seen: _Seen, monitor: RegionMonitor) -> _Seen:
+        """Add what objects do in the regions."""
+        ended, self._ended = tuple(self._ended), []
+        events = tuple(monitor.update(seen.index, seen.frame.time_s, seen.reported))
+        return replace(seen, ended=ended, events=events, regions=monitor.regions, counts=monitor.counts)
 
     def _detect(self, frame: Frame, image: Image) -> Detections | None:
         try:
@@ -278,6 +315,8 @@ class _Follower:
         return self._camera.update(image, detections.boxes_xyxy[detections.scores >= self._floor])
 
     def _end_identities(self, reason: str) -> None:
+        if self._monitor is not None:
+            self._ended += self._monitor.cut()
         if ended := len(self._tracker.state.components):
             self._tracker.cut()
             self._notice(f"{reason}: {ended} identities end")
@@ -287,6 +326,13 @@ class _Follower:
         ids = set(reported.ids.tolist())
         self.identities += len(ids - self._reported)
         self._reported = (self._reported | ids) & set(drawn.ids.tolist())
+
+
+def _region_monitor(config: Config, class_names: Mapping[int, str] | None) -> RegionMonitor | None:
+    """Return who watches the regions, which are placed when the size of the pictures is known."""
+    if not (config.regions.areas or config.regions.lines):
+        return None
+    return RegionMonitor(config.regions, (1, 1), config.tracking.lifecycle.max_misses_frames, class_names)
 
 
 def _recorded_detector(job: LiveJob) -> RecordedDetector | None:
@@ -337,7 +383,7 @@ class _Loop:
         self._snapshots = Path() if recording is None else recording.folder
         self._news = news
         self._progress = progress
-        self._painter = OverlayPainter(job.config.overlay, follower.class_names)
+        self._painter: OverlayPainter | None = None
         self._painted: Image | None = None
         self._diagnostics = False
         self._stats = LiveStats()
@@ -362,6 +408,13 @@ class _Loop:
                 if self._summary.recording_fault is not None and not watched:
                     return
 
+    def finish(self) -> None:
+        """Tell who is in a region at the end, and complete the files."""
+        if self._recording is not None:
+            with suppress(OutputError):  # which completing the files tells
+                self._recording.write_events(self._follower.finish())
+        self.end_recording()
+
     def end_recording(self) -> None:
         """Complete the files; a fault is told, not raised."""
         if self._recording is None:
@@ -385,9 +438,23 @@ class _Loop:
         frame = seen.frame
         assert frame.image is not None
         self._measure(seen)
-        index, time_s = self._stats.processed, frame.time_s
-        events = self._news.take(index, time_s)
-        self._hub.publish(LiveFrame(index, time_s, frame.image, seen.drawn, seen.reported, self._stats, events))
+        index, time_s = seen.index, frame.time_s
+        told = (*seen.ended, *seen.events)
+        done = (Event(event.frame, event.time_s, sentence_of(event), (event.id,)) for event in told)
+        self._hub.publish(
+            LiveFrame(
+                index,
+                time_s,
+                frame.image,
+                seen.drawn,
+                seen.reported,
+                self._stats,
+                (*self._news.take(index, time_s), *done),
+                seen.regions,
+                seen.counts,
+                self._follower.class_names,
+            )
+        )
         self._progress(self._stats)
         if self._window is not None or self._recording is not None:
             self._painted = self._paint(seen)
@@ -396,7 +463,9 @@ class _Loop:
         if self._recording is not None:
             assert self._painted is not None
             try:
+                self._recording.write_events(seen.ended)
                 self._recording.write(self._painted, time_s, seen.reported)
+                self._recording.write_events(seen.events)
             except OutputError:
                 self.end_recording()
 
@@ -408,7 +477,7 @@ class _Loop:
         span_s = now_s - self._moments_s[0]
         self._stats = replace(
             self._counted("running"),
-            processed=self._stats.processed + 1,
+            processed=seen.index,
             fps=(len(self._moments_s) - 1) / span_s if span_s > 0.0 else 0.0,
             latency_ms=latency_ms,
             latency_p99_ms=latency_p99_ms,
@@ -438,9 +507,9 @@ class _Loop:
 
     def _paint(self, seen: _Seen) -> Image:
         assert seen.frame.image is not None
-        if self._painted is not None and self._painted.shape != seen.frame.image.shape:
-            self._painter = OverlayPainter(self._job.config.overlay, self._follower.class_names)
-        return self._painter.paint(seen.frame, seen.drawn)
+        if self._painter is None or (self._painted is not None and self._painted.shape != seen.frame.image.shape):
+            self._painter = OverlayPainter(self._job.config.overlay, self._follower.class_names, seen.regions)
+        return self._painter.paint(seen.frame, seen.drawn, seen.counts)
 
     def _refresh_window(self) -> None:
         if self._window is not None and self._painted is not None:

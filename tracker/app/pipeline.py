@@ -362,7 +362,8 @@ def _region_monitor(job: Job, source: Input) -> RegionMonitor | None:
     if video is None and regions.unit == "share":
         raise ConfigurationError("regions.unit is share: without --video the frame's size is not known; use pixels")
     size_px = None if video is None else (video.width_px, video.height_px)
-    return RegionMonitor(regions, size_px, job.config.tracking.lifecycle.max_misses_frames)
+    survived_frames = job.config.tracking.lifecycle.max_misses_frames
+    return RegionMonitor(regions, size_px, survived_frames, source.class_names)
 
 
 def _watched(steps: Steps, monitor: RegionMonitor, folder: RunFolder, source: Input, times: StageTimes) -> Steps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, get_args
 
@@ -10,7 +10,9 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tracker.app.hub import Snapshot, State
+from tracker.app.hub import LiveFrame, Snapshot, State
+from tracker.classes import class_text
+from tracker.media.regions import Area, Line, words_of
 from tracker.structures import Status
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -37,16 +39,19 @@ def tracks_record(snapshot: Snapshot) -> dict[str, Any]:
     if frame is None:
         return {"frame": None, "time_s": None, "state": state_of(snapshot), "tracks": []}
     tracks = frame.tracks
+    names = frame.class_names or {}
     return {
         "frame": frame.index,
         "time_s": round(frame.time_s, 6),
         "state": state_of(snapshot),
         "width_px": frame.image.shape[1],
         "height_px": frame.image.shape[0],
+        "regions": [{"name": name, "kind": kind, "counts": counts} for name, kind, counts in _counts_of_regions(frame)],
         "tracks": [
             {
                 "id": track_id,
                 "class": class_,
+                "class_name": names.get(class_),
                 "status": Status(status).name.lower(),
                 "box_xyxy": box,
                 "score": score,
@@ -80,7 +85,9 @@ def page_header(snapshot: Snapshot, after_event: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``tracks`` has a list per column; ``center_covariance`` holds var(x), cov(x, y), var(y) in px^2.
+        ``tracks`` has a list per column; ``center_covariance`` holds var(x), cov(x, y), var(y) in px^2, ``classes``
+        each object's class by name or else number, and ``class_texts`` what the picture says of it. ``regions`` has
+        their points in pixels.
     """
     header: dict[str, Any] = {
         "state": state_of(snapshot),
@@ -101,10 +108,20 @@ def page_header(snapshot: Snapshot, after_event: int) -> dict[str, Any]:
             "time_s": round(frame.time_s, 4),
             "width_px": frame.image.shape[1],
             "height_px": frame.image.shape[0],
+            "regions": [
+                {
+                    "name": region.name,
+                    "kind": _kind(region),
+                    "points": region.points.round(1).tolist(),
+                    "counts": words_of(count, region),
+                }
+                for region, count in zip(frame.regions, frame.counts, strict=True)
+            ],
             "tracks": {
                 "ids": tracks.ids.tolist(),
                 "boxes_xyxy": tracks.boxes_xyxy.round(1).tolist(),
-                "classes": tracks.classes.tolist(),
+                "classes": [_class_name(label, frame.class_names) for label in tracks.classes.tolist()],
+                "class_texts": [class_text(label, frame.class_names) for label in tracks.classes.tolist()],
                 "scores": tracks.scores.round(2).tolist(),
                 "status": tracks.status.tolist(),
                 "ages_s": [round(age_s, 1) for age_s in snapshot.ages_s],
@@ -112,6 +129,21 @@ def page_header(snapshot: Snapshot, after_event: int) -> dict[str, Any]:
             },
         }
     return header
+
+
+def _class_name(label: int, names: Mapping[int, str] | None) -> str:
+    return (names or {}).get(label, str(label))
+
+
+def _kind(region: Area | Line) -> str:
+    return "area" if isinstance(region, Area) else "line"
+
+
+def _counts_of_regions(frame: LiveFrame) -> Iterator[tuple[str, str, dict[str, int]]]:
+    """Yield name, kind and counts of each region."""
+    for region, count in zip(frame.regions, frame.counts, strict=True):
+        what = ("present", "entered") if isinstance(region, Area) else (region.to_right, region.to_left)
+        yield region.name, _kind(region), dict(zip(what, count.counts, strict=True))
 
 
 def metrics_text(snapshot: Snapshot, *, viewers: int, pictures_sent: int) -> bytes:
@@ -168,8 +200,27 @@ class _LiveCollector(Collector):
             objects.add_metric([status.name.lower()], count)
         yield objects
 
+        yield from self._regions()
+
         now = state_of(self._snapshot)
         states = GaugeMetricFamily("track_state", "State of the live loop: 1 for the present one.", labels=["state"])
         for state in get_args(State):
             states.add_metric([state], float(state == now))
         yield states
+
+    def _regions(self) -> Iterator[Metric]:
+        frame = self._snapshot.frame
+        regions = [] if frame is None else list(_counts_of_regions(frame))
+        present = GaugeMetricFamily("track_region_present", "Objects in an area.", labels=["region"])
+        entries = CounterMetricFamily("track_region_entries", "Objects that entered an area.", labels=["region"])
+        crossings = CounterMetricFamily(
+            "track_region_crossings", "Crossings of a line by direction.", labels=["region", "direction"]
+        )
+        for name, kind, counts in regions:
+            if kind == "area":
+                present.add_metric([name], counts["present"])
+                entries.add_metric([name], counts["entered"])
+            else:
+                for direction, count in counts.items():
+                    crossings.add_metric([name, direction], count)
+        yield from (present, entries, crossings)

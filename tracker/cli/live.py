@@ -54,7 +54,10 @@ def live(
     ] = False,
     record: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Record overlay.mp4 and tracks.txt, whole to the last second or so."),
+        typer.Option(
+            metavar="DIR",
+            help="Record overlay.mp4, tracks.txt and, with regions, events.csv, whole to the last second or so.",
+        ),
     ] = None,
     serve: Annotated[
         str | None,

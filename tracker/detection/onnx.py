@@ -8,7 +8,6 @@ was trained to be fed. All of it may be stated instead.
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.classes import labels_of
 from tracker.config import OnnxConfig
 from tracker.detection.coco import COCO_CLASSES
 from tracker.detection.feeding import Placement, blank_blob, blob, feeding_of
@@ -85,7 +85,16 @@ class OnnxDetector:
         if not names and self._layout.class_count == len(COCO_CLASSES):
             names = list(COCO_CLASSES)
         self._names = names
-        self._wanted = _wanted(config.classes, names, graph)
+        self._wanted = (
+            labels_of(
+                config.classes,
+                dict(enumerate(names)),
+                f"--classes: {graph.path.name}",
+                "give numbers, or detection.onnx.class_names",
+            )
+            if config.classes
+            else None
+        )
 
     @property
     def class_names(self) -> Mapping[int, str]:
@@ -167,7 +176,7 @@ class OnnxDetector:
         # Padding is no place to be, and rounding may leave nothing of a box.
         good = ((boxes[:, 2:] > np.maximum(boxes[:, :2], 0.0)) & (boxes[:, :2] < (width, height))).all(axis=1)
         if self._wanted is not None:
-            good &= np.isin(classes, self._wanted)
+            good &= np.isin(classes, list(self._wanted))
         boxes = boxes[good]
         view_height, view_width = view.image.shape[:2]
         right, bottom = view.left + view_width, view.top + view_height
@@ -295,29 +304,3 @@ def _longest_in(graph: Graph) -> int | None:
         return int(np.max(sides)) or None
     except (ValueError, SyntaxError, TypeError):
         return None
-
-
-def _wanted(classes: Sequence[str], names: Sequence[str], graph: Graph) -> NDArray[np.int64] | None:
-    """Return the labels of the classes to be kept; None for all."""
-    if not classes:
-        return None
-    label_of = {name.casefold(): label for label, name in reversed(list(enumerate(names)))}
-    labels = []
-    for wanted in classes:
-        if wanted.casefold() in label_of:
-            labels.append(label_of[wanted.casefold()])
-        elif wanted.isdecimal() and (not names or int(wanted) < len(names)):
-            labels.append(int(wanted))
-        elif names:
-            near = difflib.get_close_matches(wanted.casefold(), label_of, 1)
-            hint = f"did you mean {names[label_of[near[0]]]}?" if near else f"there are {_few(names)}"
-            raise ConfigurationError(f"--classes: {graph.path.name} has no class {wanted}; {hint}")
-        else:
-            raise ConfigurationError(
-                f"--classes: {graph.path.name} does not name its classes; give numbers, or detection.onnx.class_names"
-            )
-    return np.array(labels, np.int64)
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.classes import class_text
 from tracker.config import OverlayConfig
 from tracker.media.region_painter import RegionPainter
 from tracker.media.regions import Area, Line, RegionCount
@@ -87,9 +88,7 @@ class OverlayPainter:
     ) -> None:
         self._config = config
         self._regions = RegionPainter(regions)
-        names = {} if class_names is None else class_names
-        # What all objects have in common need not be said of each.
-        self._class_names = names if len(names) > 1 else dict.fromkeys(names, "")
+        self._class_names = class_names
         self._trails: dict[int, list[tuple[float, float, float]]] = {}
         self._colors: dict[int, Color] = {}
         self._inks: dict[int, _Inks] = {}
@@ -197,8 +196,7 @@ class OverlayPainter:
             tracks.boxes_xyxy.tolist(),
             strict=True,
         ):
-            name = self._class_names.get(class_, f"c{class_}" if class_ else "")
-            text = f"{track_id} {name}".rstrip()
+            text = f"{track_id} {class_text(class_, self._class_names)}".rstrip()
             hollow = status == Status.COASTING
             key = (text, hollow)
             labels[key] = self._labels.get(key) or _Label.of_text(text, self._colors[track_id], hollow, pen)

@@ -1,16 +1,17 @@
 """Recording of something that may end at any moment: by a power cut, a full disk, ``kill -9``.
 
-A recording is a folder of segments, ``overlay.mp4`` with ``tracks.txt``, then ``overlay-2.mp4`` with
-``tracks-2.txt`` and so on. The videos are fragmented MP4: every second or so a fragment is written that needs
-nothing of what follows, so that a file that was never closed plays up to its last fragment. The rows of the tracks
-are handed to the system frame by frame.
+A recording is a folder of segments, ``overlay.mp4`` with ``tracks.txt`` (and ``events.csv``, where regions are
+watched), then ``overlay-2.mp4`` with ``tracks-2.txt`` and so on. The videos are fragmented MP4: every second or so a
+fragment is written that needs nothing of what follows, so that a file that was never closed plays up to its last
+fragment. Rows of tracks and events are handed to the system frame by frame.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
@@ -23,6 +24,7 @@ from av.video.stream import VideoStream
 from tracker.errors import OutputError
 from tracker.formats.motchallenge import format_rows
 from tracker.media.h264 import ENCODER, TICKS_PER_S, Ticks, describe, picture_of
+from tracker.media.regions import EVENTS_HEADER, RegionEvent, format_events
 from tracker.structures import Image, Tracks
 
 _NOMINAL_RATE_HZ = 30
@@ -123,38 +125,68 @@ class _WholeFragments:
         self._file.close()
 
 
-class _Segment:
-    """A video and the rows that belong to its pictures."""
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The files of a segment; ``events`` is None where no regions are watched."""
 
-    def __init__(self, video: Path, rows: Path, image: Image, time_s: float, crf: int) -> None:
+    video: Path
+    rows: Path
+    events: Path | None
+
+    @property
+    def all(self) -> list[Path]:
+        return [path for path in (self.video, self.rows, self.events) if path is not None]
+
+
+class _Segment:
+    """A video, and the rows and events that belong to its pictures."""
+
+    def __init__(self, names: _Names, image: Image, time_s: float, crf: int, frames_before: int) -> None:
         self.size = image.shape
         self.start_s = time_s
-        self._rows_path = rows
+        self._names = names
+        self._frames_before = frames_before
         self._frames = 0
-        self._video = FragmentedVideo(video, image.shape[1], image.shape[0], crf)
-        with _output_errors(rows):
-            self._rows = rows.open("x", encoding="utf-8", newline="\n")
+        with ExitStack() as stack:
+            self._video = FragmentedVideo(names.video, image.shape[1], image.shape[0], crf)
+            stack.callback(self._video.close)
+            self._rows = stack.enter_context(_text(names.rows))
+            self._events = None
+            if names.events is not None:
+                self._events = stack.enter_context(_text(names.events))
+                self._append(self._events, names.events, EVENTS_HEADER)
+            self._files = stack.pop_all()
 
     def write(self, image: Image, time_s: float, tracks: Tracks, *, classes: bool) -> None:
         self._frames += 1
         self._video.write(image, time_s)
-        with _output_errors(self._rows_path):
-            self._rows.write(format_rows(self._frames, tracks, classes=classes))
-            self._rows.flush()
+        self._append(self._rows, self._names.rows, format_rows(self._frames, tracks, classes=classes))
+
+    def write_events(self, events: Sequence[RegionEvent], class_names: Mapping[int, str]) -> None:
+        assert self._events is not None
+        assert self._names.events is not None
+        own = [
+            replace(event, frame=event.frame - self._frames_before, time_s=event.time_s - self.start_s)
+            for event in events
+        ]
+        self._append(self._events, self._names.events, format_events(own, class_names))
+
+    def _append(self, file: IO[str], path: Path, text: str) -> None:
+        with _output_errors(path):
+            file.write(text)
+            file.flush()
 
     def close(self) -> None:
-        with ExitStack() as stack:
-            stack.callback(self._video.close)
-            with _output_errors(self._rows_path):
-                self._rows.close()
+        self._files.close()
 
 
 class Recording:
     """Pictures with their tracks, encoded and written in a thread of their own.
 
-    A segment ends after ``segment_s`` or when the pictures change their size. Frame numbers in its ``tracks`` file
-    are those of the pictures in its ``overlay`` video, counted from 1; identities run on through all segments. What
-    the folder holds is never replaced: a later recording goes on with the next free number.
+    A segment ends after ``segment_s`` or when the pictures change their size. Frame numbers in its ``tracks`` and
+    ``events`` files are those of the pictures in its ``overlay`` video, counted from 1; times of events begin with it,
+    too. Identities run on through all segments. Who was lost since was seen last before the segment, at a frame below
+    1. What the folder holds is never replaced: a later recording goes on with the next free number.
 
     Parameters
     ----------
@@ -164,23 +196,36 @@ class Recording:
         Quality of the video: 0 lossless, 23 usual, 51 worst.
     segment_s
         Length of a segment.
-    classes
-        Whether the rows tell classes, see :func:`tracker.formats.motchallenge.format_rows`.
+    class_names
+        Names of classes by label, for the events; the rows tell classes unless it is None, see
+        :func:`tracker.formats.motchallenge.format_rows`.
+    with_events
+        Whether regions are watched, and there are files for their events.
 
     Raises
     ------
     OutputError
-        When the folder cannot be made; from :meth:`write` and :meth:`close`, when a file could not be written. The
-        files are complete up to there.
+        When the folder cannot be made; from :meth:`write`, :meth:`write_events` and :meth:`close`, when a file could
+        not be written. The files are complete up to there.
     """
 
-    def __init__(self, folder: Path, crf: int, segment_s: float, *, classes: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        crf: int,
+        segment_s: float,
+        *,
+        class_names: Mapping[int, str] | None = None,
+        with_events: bool = False,
+    ) -> None:
         self.folder = folder
         self.files: list[Path] = []
         self._crf = crf
         self._segment_s = segment_s
-        self._classes = classes
+        self._class_names = class_names
+        self._with_events = with_events
         self._segment: _Segment | None = None
+        self._frames = 0
         self._room = threading.Semaphore(_WAITING_FRAMES)
         self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._fault: BaseException | None = None
@@ -191,10 +236,12 @@ class Recording:
 
     def write(self, image: Image, time_s: float, tracks: Tracks) -> None:
         """Append a picture, which must not change any more, and its tracks; waits while the encoder lags behind."""
-        self._room.acquire()
-        if self._fault is not None:
-            raise self._fault
-        self._waiting.put(lambda: self._write(image, time_s, tracks))
+        self._put(lambda: self._write(image, time_s, tracks))
+
+    def write_events(self, events: Sequence[RegionEvent]) -> None:
+        """Append events of the pictures so far, whose frames count from the first of the recording."""
+        if events:
+            self._put(lambda: self._write_events(events))
 
     def close(self) -> None:
         """Write what is waiting, and complete the files."""
@@ -203,6 +250,12 @@ class Recording:
             self._thread.join()
         if self._fault is not None:
             raise self._fault
+
+    def _put(self, write: Callable[[], None]) -> None:
+        self._room.acquire()
+        if self._fault is not None:
+            raise self._fault
+        self._waiting.put(write)
 
     def __enter__(self) -> Self:
         return self
@@ -228,23 +281,36 @@ class Recording:
         if segment is not None and (image.shape != segment.size or time_s - segment.start_s >= self._segment_s):
             self._end_segment()
         if self._segment is None:
-            video, rows = self._next_names()
-            self.files += [video, rows]
-            self._segment = _Segment(video, rows, image, time_s, self._crf)
-        self._segment.write(image, time_s, tracks, classes=self._classes)
+            names = self._next_names()
+            self.files += names.all
+            self._segment = _Segment(names, image, time_s, self._crf, self._frames)
+        self._frames += 1
+        self._segment.write(image, time_s, tracks, classes=self._class_names is not None)
+
+    def _write_events(self, events: Sequence[RegionEvent]) -> None:
+        assert self._segment is not None, "events belong to pictures"
+        self._segment.write_events(events, self._class_names or {})
 
     def _end_segment(self) -> None:
         segment, self._segment = self._segment, None
         if segment is not None:
             segment.close()
 
-    def _next_names(self) -> tuple[Path, Path]:
+    def _next_names(self) -> _Names:
         for number in count(1):
             suffix = f"-{number}" if number > 1 else ""
-            names = self.folder / f"overlay{suffix}.mp4", self.folder / f"tracks{suffix}.txt"
-            if not any(name.exists() for name in names):
+            events = self.folder / f"events{suffix}.csv" if self._with_events else None
+            names = _Names(self.folder / f"overlay{suffix}.mp4", self.folder / f"tracks{suffix}.txt", events)
+            if not any(path.exists() for path in names.all):
                 return names
         raise AssertionError("count() does not end")
+
+
+@contextmanager
+def _text(path: Path) -> Iterator[IO[str]]:
+    """Open a new text, and close it."""
+    with _output_errors(path), path.open("x", encoding="utf-8", newline="\n") as file:
+        yield file
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from tracker.media.regions import Area, Line, RegionCount, text_of
+from tracker.media.regions import Area, Line, RegionCount, words_of
 from tracker.structures import FloatArray, Image
 
 _COLORS = ((255, 190, 60), (90, 200, 255), (140, 230, 120), (230, 140, 255))
@@ -49,7 +49,7 @@ class RegionPainter:
         labels = {}
         for region, color, count in zip(self._regions, self._colors(), counts, strict=False):
             _draw_outline(image, region, color, line_px)
-            text = text_of(count, region if isinstance(region, Line) else None)
+            text = f"{count.name}: {words_of(count, region)}"
             label = self._labels.get(text)
             labels[text] = _label(text, color, line_px) if label is None else label
             _paste(image, labels[text], _place_of_label(region))

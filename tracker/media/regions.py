@@ -17,7 +17,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.config import RegionsConfig
+from tracker.classes import labels_of
+from tracker.config import AreaConfig, LineConfig, RegionsConfig
+from tracker.errors import ConfigurationError
 from tracker.structures import FloatArray, IntArray, Tracks
 
 EVENTS_HEADER = "frame,time_s,event,region,id,class,direction,dwell_s,x_px,y_px\n"
@@ -70,13 +72,19 @@ class RegionCount:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """A line from one point to another, in pixels."""
+    """A line from one point to another, in pixels; ``labels`` are the classes that count, None for all."""
 
     name: str
     start: FloatArray
     end: FloatArray
     to_right: str
     to_left: str
+    labels: frozenset[int] | None = None
+
+    @property
+    def points(self) -> FloatArray:
+        """(2, 2) its ends."""
+        return np.array([self.start, self.end])
 
     def distance(self, points: FloatArray) -> FloatArray:
         """Return the distance of points (n, 2) to the endless line: positive right of it, seen from its start."""
@@ -97,10 +105,19 @@ class Line:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Area:
-    """A polygon with corners (m, 2) in pixels; where it overlaps itself, what lies inside twice lies outside."""
+    """A polygon with corners (m, 2) in pixels; ``labels`` are the classes that count, None for all.
+
+    Where it overlaps itself, what lies inside twice lies outside.
+    """
 
     name: str
     corners: FloatArray
+    labels: frozenset[int] | None = None
+
+    @property
+    def points(self) -> FloatArray:
+        """(m, 2) its corners."""
+        return self.corners
 
     def distance(self, points: FloatArray) -> FloatArray:
         """Return the distance of points (n, 2) to the border: positive inside."""
@@ -133,6 +150,8 @@ _OBJECT = np.dtype(
 class RegionMonitor:
     """Watches the regions of one recording, frame by frame.
 
+    An object counts by the class that it has when it enters or crosses.
+
     Parameters
     ----------
     config
@@ -141,25 +160,28 @@ class RegionMonitor:
         Width and height of the frames, for regions in shares of them.
     lost_after_frames
         Frames without being seen after which an identity has ended: those that a track survives.
+    class_names
+        Names of the detector's classes by label; None for a detector that tells no classes.
 
     Raises
     ------
+    ConfigurationError
+        For regions of classes that the detector does not tell.
     ValueError
         When regions are in shares and the size is not known.
     """
 
-    def __init__(self, config: RegionsConfig, size_px: tuple[int, int] | None, lost_after_frames: int) -> None:
-        if config.unit == "share" and size_px is None:
-            raise ValueError("regions in shares of the frame need its size")
-        unit = np.array(size_px if config.unit == "share" else (1.0, 1.0), np.float64)
-        self._anchor = config.anchor
-        self._hysteresis = config.hysteresis
+    def __init__(
+        self,
+        config: RegionsConfig,
+        size_px: tuple[int, int] | None,
+        lost_after_frames: int,
+        class_names: Mapping[int, str] | None = None,
+    ) -> None:
+        self._config = config
         self._lost_after_frames = lost_after_frames
-        self.areas = tuple(Area(name, unit * points) for name, points in config.areas.items())
-        self.lines = tuple(
-            Line(name, unit * line.points[0], unit * line.points[1], line.to_right, line.to_left)
-            for name, line in config.lines.items()
-        )
+        self._labels = {name: _labels(name, region, class_names) for name, region in config.every.items()}
+        self.areas, self.lines = self._placed(size_px)
         self._objects = np.zeros(0, _OBJECT)
         self._entered_s = np.zeros((0, len(self.areas)))  # NaN for who is not in the area
         self._side = np.zeros((0, len(self.lines)), np.int64)  # 1 right, -1 left, 0 not known
@@ -167,11 +189,28 @@ class RegionMonitor:
         self._entries = np.zeros(len(self.areas), np.int64)
         self._crossings = np.zeros((len(self.lines), 2), np.int64)
 
+    def _placed(self, size_px: tuple[int, int] | None) -> tuple[tuple[Area, ...], tuple[Line, ...]]:
+        """Return the regions in pixels of a picture."""
+        if self._config.unit == "share" and size_px is None:
+            raise ValueError("regions in shares of the frame need its size")
+        unit = np.array(size_px if self._config.unit == "share" else (1.0, 1.0), np.float64)
+        areas = (Area(name, unit * area.points, self._labels[name]) for name, area in self._config.areas.items())
+        lines = (
+            Line(name, unit * line.points[0], unit * line.points[1], line.to_right, line.to_left, self._labels[name])
+            for name, line in self._config.lines.items()
+        )
+        return tuple(areas), tuple(lines)
+
+    def resize(self, size_px: tuple[int, int]) -> list[RegionEvent]:
+        """Go on with frames of another size: all identities end as by :meth:`cut`, what is counted stays."""
+        self.areas, self.lines = self._placed(size_px)
+        return self.cut()
+
     def update(self, frame: int, time_s: float, tracks: Tracks) -> list[RegionEvent]:
         """Take in the objects seen in a frame; return what they did."""
         left, top, right, bottom = tracks.boxes_xyxy.T
-        places = np.column_stack([(left + right) / 2.0, top + self._anchor * (bottom - top)])
-        margins_px = self._hysteresis * np.sqrt((right - left) * (bottom - top))
+        places = np.column_stack([(left + right) / 2.0, top + self._config.anchor * (bottom - top)])
+        margins_px = self._config.hysteresis * np.sqrt((right - left) * (bottom - top))
         rows, is_new = self._rows_of(tracks.ids)
         before = np.where(is_new[:, None], places, self._objects["place"][rows])
         seen = self._objects[rows]
@@ -235,7 +274,7 @@ class RegionMonitor:
         old = self._side[rows, n]
         new = np.where(distance > margins_px, 1, np.where(distance < -margins_px, -1, 0))
         # Who goes round an end of the line changes sides without having passed between its ends.
-        crossed = (new * old == -1) & (new * passed > 0)
+        crossed = (new * old == -1) & (new * passed > 0) & self._counts(line, rows)
         self._passed[rows, n] = np.where(new == 0, passed, 0)
         self._side[rows, n] = np.where(new == 0, old, new)
         self._crossings[n] += np.count_nonzero(crossed & (new == 1)), np.count_nonzero(crossed & (new == -1))
@@ -255,7 +294,8 @@ class RegionMonitor:
         # There is no side to be kept by who is seen for the first time.
         threshold = np.where(is_new, 0.0, np.where(was_inside, -margins_px, margins_px))
         is_inside = distance > threshold
-        entered, left = is_inside & ~was_inside, was_inside & ~is_inside
+        entered = is_inside & ~was_inside & self._counts(area, rows)
+        left = was_inside & ~is_inside
         now_s = self._objects["time_s"][rows]
         self._entered_s[rows, n] = np.where(entered, now_s, np.where(left, np.nan, entered_s))
         self._entries[n] += np.count_nonzero(entered)
@@ -266,6 +306,12 @@ class RegionMonitor:
                 for k in np.flatnonzero(left)
             ),
         ]
+
+    def _counts(self, region: Area | Line, rows: IntArray) -> NDArray[np.bool_]:
+        """Tell whose class counts in a region."""
+        if region.labels is None:
+            return np.ones(len(rows), np.bool_)
+        return np.isin(self._objects["label"][rows], list(region.labels))
 
     def _end(self, gone: NDArray[np.bool_], kind: EventKind) -> list[RegionEvent]:
         """Forget identities, and tell who of them was in an area."""
@@ -298,12 +344,32 @@ class RegionMonitor:
         )
 
 
-def text_of(count: RegionCount, line: Line | None) -> str:
-    """Return a region's count in words, for the picture."""
+def _labels(name: str, region: AreaConfig | LineConfig, class_names: Mapping[int, str] | None) -> frozenset[int] | None:
+    """Return the labels of the classes that count; None for all."""
+    if not region.classes:
+        return None
+    key = f"regions.{'areas' if isinstance(region, AreaConfig) else 'lines'}.{name}.classes"
+    if class_names is None:
+        raise ConfigurationError(f"{key}: the detector tells no classes; a model or a file of detections may")
+    return labels_of(region.classes, class_names, f"{key}: the detector")
+
+
+def words_of(count: RegionCount, region: Area | Line) -> str:
+    """Return a region's count in words."""
     first, second = count.counts
-    if line is None:
-        return f"{count.name}: {first} in, {second} entered"
-    return f"{count.name}: {first} {line.to_right}, {second} {line.to_left}"
+    if isinstance(region, Line):
+        return f"{first} {region.to_right}, {second} {region.to_left}"
+    return f"{first} in, {second} entered"
+
+
+def sentence_of(event: RegionEvent) -> str:
+    """Return an event in words."""
+    if event.kind == "cross":
+        return f"object {event.id} crosses {event.region}: {event.direction}"
+    if event.dwell_s is None:
+        return f"object {event.id} enters {event.region}"
+    done = {"exit": "leaves", "lost": "is lost in", "end": "is at the end in"}[event.kind]
+    return f"object {event.id} {done} {event.region} after {event.dwell_s:.1f} s"
 
 
 def format_events(events: Iterable[RegionEvent], class_names: Mapping[int, str]) -> str:

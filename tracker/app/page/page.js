@@ -10,6 +10,8 @@ const SPARK_SAMPLES = 120;
 const EVENTS_KEPT = 200;
 const ROWS_SHOWN = 100;
 const CASING = "rgb(22 22 26)";
+const REGION_COLORS = [[60, 190, 255], [255, 200, 90], [120, 230, 140], [255, 140, 230]]; // in turn, as on the overlay video
+const REGION_TINT = 0.16;
 const Status = { TENTATIVE: 0, CONFIRMED: 1, COASTING: 2 };
 const STATUS_WORDS = ["tentative", "seen", "coasting"];
 
@@ -51,7 +53,7 @@ const css = (rgb, alpha = 1) => `rgb(${rgb.join(" ")} / ${alpha})`;
 
 // ---------------------------------------------------------------------------------------------------- what is known
 
-const layers = { boxes: true, ids: true, classes: false, ages: false, trails: true, ellipses: true, coasting: true, tentative: true };
+const layers = { boxes: true, ids: true, classes: true, ages: false, trails: true, ellipses: true, coasting: true, tentative: true, regions: true };
 const trails = new Map(); // id -> [{ time, x, y }, ...], feet of the boxes, oldest first
 const samples = { seen: [], latency: [] };
 let newest = null; // the last message, whether shown or not
@@ -66,7 +68,7 @@ function rowsOf(header) {
   const t = header.tracks;
   return t.ids
     .map((id, row) => ({
-      id, box: t.boxes_xyxy[row], class: t.classes[row], score: t.scores[row],
+      id, box: t.boxes_xyxy[row], class: t.classes[row], classText: t.class_texts[row], score: t.scores[row],
       status: t.status[row], age: t.ages_s[row], covariance: t.center_covariance[row],
     }))
     .sort((a, b) => a.box[3] - b.box[3]);
@@ -106,11 +108,49 @@ function drawOverlay(context, header, scale, unit) {
   const each = (list, draw) => { for (const row of list) { dim(row); draw(context, row, scale, pen); } };
 
   context.lineJoin = "round";
+  if (layers.regions) header.regions.forEach((region, n) => drawRegion(context, region, REGION_COLORS[n % REGION_COLORS.length], scale, pen));
   if (layers.trails) each(named, (c, row, s, p) => drawTrail(c, row, header.time_s, s, p));
   if (layers.boxes) each(rows, drawBox);
   if (layers.ellipses) each(named, drawEllipse);
   if (layers.ids || layers.classes || layers.ages) each(named, drawLabel);
   context.globalAlpha = 1;
+}
+
+function drawRegion(context, { name, kind, points, counts }, color, scale, pen) {
+  const corners = points.map(([x, y]) => [x * scale, y * scale]);
+  const outline = new Path2D();
+  corners.forEach(([x, y]) => outline.lineTo(x, y));
+  if (kind === "area") {
+    outline.closePath();
+    context.fillStyle = css(color, REGION_TINT);
+    context.fill(outline, "evenodd");
+  } else {
+    outline.addPath(arrowToTheRight(corners, 8 * pen.line));
+  }
+  for (const [ink, width] of [[CASING, pen.line + 2 * pen.casing], [css(color), pen.line]]) {
+    context.strokeStyle = ink;
+    context.lineWidth = width;
+    context.stroke(outline);
+  }
+  const [x, y] = kind === "area" ? corners.reduce((a, b) => (b[1] < a[1] ? b : a)) : corners[0];
+  drawTag(context, `${name}: ${counts}`, x, y, CASING, css(color), pen);
+}
+
+/** A short arrow on the middle of a line, which points to its right as seen from its first point. */
+function arrowToTheRight([[x0, y0], [x1, y1]], length) {
+  const across = Math.hypot(x1 - x0, y1 - y0);
+  const along = [(x1 - x0) / across, (y1 - y0) / across];
+  const right = [-along[1], along[0]]; // the picture's y axis points down
+  const middle = [(x0 + x1) / 2, (y0 + y1) / 2];
+  const tip = middle.map((m, i) => m + length * right[i]);
+  const arrow = new Path2D();
+  arrow.moveTo(...middle);
+  arrow.lineTo(...tip);
+  const barb = (sign) => tip.map((t, i) => t - 0.4 * length * (right[i] + sign * along[i]));
+  arrow.moveTo(...barb(-1));
+  arrow.lineTo(...tip);
+  arrow.lineTo(...barb(1));
+  return arrow;
 }
 
 function drawTrail(context, row, now, scale, pen) {
@@ -166,24 +206,29 @@ function drawEllipse(context, row, scale, pen) {
 function drawLabel(context, row, scale, pen) {
   const words = [];
   if (layers.ids) words.push(`${row.id}`);
-  if (layers.classes) words.push(`c${row.class}`);
+  if (layers.classes && row.classText) words.push(row.classText);
   if (layers.ages) words.push(duration(row.age));
-  const text = words.join("  ");
+  if (!words.length) return;
+  const color = trackColor(row.id);
+  const [ground, letters] = row.status === Status.COASTING ? [CASING, css(color)] : [css(color), lettersOn(color)];
+  const rim = pen.line / 2 + pen.casing;
+  drawTag(context, words.join("  "), row.box[0] * scale - rim, row.box[1] * scale - rim, ground, letters, pen);
+}
+
+/** Write on a plate whose lower left corner is at a place, moved as far as needed to be in the picture. */
+function drawTag(context, text, x, y, ground, letters, pen) {
   const size = Math.max(11, 7 + 6 * pen.unit.size) * pen.unit.ratio;
   context.font = `600 ${size}px system-ui, sans-serif`;
-  const color = trackColor(row.id);
-  const hollow = row.status === Status.COASTING;
   const width = context.measureText(text).width + 0.8 * size;
   const height = 1.35 * size;
-  const rim = pen.line / 2 + pen.casing;
   const { width: across, height: down } = context.canvas;
-  const left = Math.max(0, Math.min(row.box[0] * scale - rim, across - width));
-  const top = Math.max(0, Math.min(row.box[1] * scale - rim - height, down - height));
+  const left = Math.max(0, Math.min(x, across - width));
+  const top = Math.max(0, Math.min(y - height, down - height));
   context.beginPath();
   context.roundRect(left, top, width, height, 0.3 * height);
-  context.fillStyle = hollow ? CASING : css(color);
+  context.fillStyle = ground;
   context.fill();
-  context.fillStyle = hollow ? css(color) : lettersOn(color);
+  context.fillStyle = letters;
   context.textBaseline = "middle";
   context.fillText(text, left + 0.4 * size, top + 0.53 * height);
 }
@@ -288,7 +333,21 @@ function showFigures() {
     if (samples[name].length > SPARK_SAMPLES) samples[name].shift();
     drawSpark(element(`${name}-spark`), samples[name]);
   }
+  showRegions(newest.regions);
   if (shown) showObjects(shown.header);
+}
+
+function showRegions(regions) {
+  element("regions-card").hidden = element("regions-layer").hidden = !regions.length;
+  const list = element("regions");
+  while (list.children.length > regions.length) list.lastChild.remove();
+  regions.forEach(({ name, counts }, n) => {
+    const line = list.children[n] ?? list.appendChild(document.createElement("div"));
+    if (!line.children.length) line.append(document.createElement("dt"), document.createElement("dd"));
+    [name, counts].forEach((text, i) => {
+      if (line.children[i].textContent !== text) line.children[i].textContent = text;
+    });
+  });
 }
 
 function drawSpark(canvas, values) {
@@ -323,7 +382,7 @@ function showObjects(header) {
   rows.forEach((row, place) => {
     let line = body.rows[place];
     if (line?.dataset.id !== String(row.id)) line = body.insertBefore(newLine(row.id), line ?? null);
-    const texts = [null, `${row.class}`, duration(row.age), row.score.toFixed(2), STATUS_WORDS[row.status]];
+    const texts = [null, row.class, duration(row.age), row.score.toFixed(2), STATUS_WORDS[row.status]];
     texts.forEach((text, i) => {
       if (text !== null && line.cells[i].textContent !== text) line.cells[i].textContent = text;
     });
@@ -517,7 +576,7 @@ const keys = {
   s: () => element("snapshot").click(),
   d: () => element("download").click(),
   f: () => element("fullscreen").click(),
-  b: "boxes", i: "ids", c: "classes", a: "ages", t: "trails", e: "ellipses", o: "coasting", n: "tentative",
+  b: "boxes", i: "ids", c: "classes", a: "ages", t: "trails", e: "ellipses", o: "coasting", n: "tentative", r: "regions",
 };
 
 function onKey(event) {
