@@ -105,6 +105,15 @@ class OnnxConfig(_Section):
     )
 
 
+class RecordedConfig(_Section):
+    """Detections from a file, --detections: MOTChallenge text, or KITTI labels, which name their classes."""
+
+    classes: tuple[ClassChoice, ...] = Field((), description="classes to keep, by name or number; all when empty")
+    class_names: dict[int, str] = Field(
+        {}, description="names of the file's classes by number, e.g. {0: person, 2: car}, where it has none or others"
+    )
+
+
 class DetectionConfig(_Section):
     """Where detections come from."""
 
@@ -115,6 +124,7 @@ class DetectionConfig(_Section):
     )
     background: BackgroundConfig = BackgroundConfig()
     onnx: OnnxConfig = OnnxConfig()
+    recorded: RecordedConfig = RecordedConfig()
 
 
 class OverlayConfig(_Section):

@@ -101,6 +101,25 @@ def test_detections_alone(track: Track, cwd: Path, tmp_path: Path, recorded: Pat
     assert (record["counts"]["frames"], record["input"]["frame_rate_hz"]) == (40, 10.0)
 
 
+def test_detections_that_name_their_classes(track: Track, cwd: Path, tmp_path: Path, clip: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text(
+        "".join(
+            f"{n} -1 {kind} -1 -1 -10 {left} 20 {left + 14} 50 -1 -1 -1 -1000 -1000 -1000 -10 0.9\n"
+            for n in range(10)
+            for kind, left in (("Car", 2 * n), ("Cyclist", 60))
+        )
+    )
+    done = track("--video", clip, "--detections", labels, "--classes", "car", "--output", "out", "--frames", "10")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [line.split(",") for line in (cwd / "out" / "tracks.txt").read_text().splitlines()]
+    assert [(int(row[0]), float(row[2]), row[7]) for row in rows] == [(n + 1, 2.0 * n, "3") for n in range(10)]
+    assert yaml.safe_load((cwd / "out" / "run.yaml").read_text())["classes"] == {3: "Car"}
+    wrong = track("--video", clip, "--detections", labels, "--classes", "cars")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr == "error: --classes: labels.txt has no class cars; did you mean Car?\n"
+
+
 def test_a_disagreement_of_rates_is_told(track: Track, clip: Path, recorded: Path) -> None:
     done = track("--video", clip, "--detections", recorded, "--no-video", "--fps", "5")
     assert done.returncode == 0

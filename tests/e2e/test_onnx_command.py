@@ -73,4 +73,6 @@ def test_options_that_exclude_each_other(track: Track, clip: Path, recorded: Pat
     assert "--detections or --model, not both" in " ".join(both.stderr.replace("│", " ").split())
     alone = track("--video", clip, "--classes", "person")
     assert alone.returncode == 2
-    assert "are those of a model, which --model names" in " ".join(alone.stderr.replace("│", " ").split())
+    assert "are those of a model or of detections: --model, --detections" in " ".join(
+        alone.stderr.replace("│", " ").split()
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -11,7 +12,14 @@ import numpy as np
 import pytest
 import supervision
 
-from tracker.detection.adapters import from_supervision, from_torchvision, from_ultralytics
+from tracker.detection.adapters import (
+    from_kitti,
+    from_motchallenge,
+    from_supervision,
+    from_torchvision,
+    from_ultralytics,
+)
+from tracker.formats.kitti import CLASSES
 from tracker.structures import Detections
 
 BOXES = np.array([[10.0, 20.0, 30.0, 60.0], [1.5, 2.5, 4.0, 8.0]])
@@ -138,3 +146,12 @@ def test_adapters_import_none_of_the_libraries() -> None:
     code = "import sys, tracker.detection.adapters; print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"ultralytics", "supervision", "torch", "torchvision", "cv2"} & set(done.stdout.split())
+
+
+def test_files_by_frame(tmp_path: Path) -> None:
+    kitti, mot = tmp_path / "kitti.txt", tmp_path / "mot.txt"
+    kitti.write_text("4 -1 Car -1 -1 -10 10 20 30 60 -1 -1 -1 -1000 -1000 -1000 -10 0.25\n")
+    mot.write_text("5,-1,10,20,20,40,0.25,3,-1,-1\n")
+    for found in (from_kitti(kitti), from_motchallenge(str(mot))):
+        assert list(found) == [5]
+        same(found[5], [0.25], [CLASSES["Car"]], BOXES[:1])

@@ -92,7 +92,7 @@ def test_figures_can_be_demanded() -> None:
         (["--bootstrap", "0"], "'--bootstrap'"),
         (["--json", "-", "--csv", "-"], "one of them can be printed"),
         (["--json", "none/scores.json"], "none/scores.json: cannot be written: No such file"),
-        (["--classes", "1,car"], "error: truth: has no class car; its classes have no names; use numbers"),
+        (["--classes", "1,car"], "error: truth: has no class car; its classes have no names; use numbers (in MOTCh"),
         (["--classes", "8"], "truth: no row has a flag other than 0 and one of the classes 8"),
     ],
 )
@@ -101,6 +101,24 @@ def test_bad_demands_exit_with_two(arguments: list[str], problem: str) -> None:
     assert done.exit_code == 2
     assert problem in _words(done)
     assert "Traceback" not in _words(done)
+
+
+def test_tracks_numbered_as_a_model_numbers_are_told_and_can_be_renumbered(folders: Path) -> None:
+    for path in (folders / "tracks").iterdir():
+        path.write_text(path.read_text().replace(",-1,-1,-1", ",0,-1,-1"))
+    assert _eval().exit_code == 0
+    done = _eval("--classes", "1")
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "error: tracks: states the classes 0, but 1 are to be found; models count a person as 0, MOTChallenge as 1: "
+        "track convert --map 0=1 renumbers\n"
+    )
+    (folders / "renumbered").mkdir()
+    for name in ("a", "b"):
+        assert _track("convert", f"tracks/{name}.txt", f"renumbered/{name}.txt", "--map", "0=1").exit_code == 0
+    renumbered = _track("eval", "--truth", "truth", "--tracks", "renumbered", "--classes", "1", "--csv", "-")
+    whole = _eval("--csv", "-")
+    assert (renumbered.exit_code, renumbered.stdout) == (0, whole.stdout)
 
 
 def test_bad_files_are_named_and_nothing_is_written(folders: Path) -> None:

@@ -14,8 +14,20 @@ import numpy as np
 import pytest
 
 from tracker.errors import FormatError, OutputError
-from tracker.formats.catalogue import FORMATS, format_for_output, lost, read_tables, recognise, write_table, write_whole
+from tracker.formats.catalogue import (
+    FORMATS,
+    format_for_output,
+    lost,
+    read_recorded,
+    read_tables,
+    recognise,
+    write_table,
+    write_whole,
+)
+from tracker.formats.kitti import CLASSES, read_kitti_detections
+from tracker.formats.motchallenge import read_detections
 from tracker.formats.table import RowError, TrackTable
+from tracker.geometry import xyxy_to_ltwh
 from tracker.structures import Tracks
 
 CVAT = """<?xml version="1.0" encoding="utf-8"?>
@@ -219,6 +231,55 @@ def test_kitti_labels(tmp_path: Path) -> None:
     assert read_tables(_file(tmp_path, "r.txt", with_scores))["r"].scores.tolist() == [0.0, 0.1, 0.2, 0.3]
 
 
+KITTI_DETECTIONS = """2 -1 Car -1 -1 -10 10 20 40 80 -1 -1 -1 -1000 -1000 -1000 -10 0.75
+0 -1 Horse -1 -1 -10 5 6 9 8 -1 -1 -1 -1000 -1000 -1000 -10 1
+0 -1 DontCare -1 -1 -10 1 1 9 9 -1 -1 -1 -1000 -1000 -1000 -10 0
+2 -1 Pedestrian 0.37 -1 -10 1.5 2 3 4.5 -1 -1 -1 -1000 -1000 -1000 -10 0
+"""
+
+
+def test_detections_as_kitti_labels(tmp_path: Path) -> None:
+    detections, names = read_kitti_detections(_file(tmp_path, "0000.txt", KITTI_DETECTIONS))
+    assert list(detections) == [1, 3]
+    np.testing.assert_array_equal(detections[3].boxes_xyxy, [[10, 20, 40, 80], [1.5, 2, 3, 4.5]])
+    assert detections[3].scores.tolist() == [0.75, 0.0]
+    assert detections[3].classes.tolist() == [CLASSES["Car"], CLASSES["Pedestrian"]]
+    assert detections[1].classes.tolist() == [10]
+    # The types of the format are known by name even where none of them is found.
+    assert names[10] == "Horse"
+    assert names[CLASSES["Cyclist"]] == "Cyclist"
+    assert "DontCare" not in names.values()
+    # Truth can stand for perfect detections.
+    truth, _ = read_kitti_detections(_file(tmp_path, "truth.txt", KITTI))
+    assert {frame: (found.scores.tolist(), found.classes.tolist()) for frame, found in truth.items()} == {
+        1: ([1.0], [4]),
+        2: ([1.0, 1.0], [2, 10]),
+    }
+
+
+def test_a_file_of_detections_is_recognised(tmp_path: Path) -> None:
+    assert read_recorded(_file(tmp_path, "k.txt", KITTI_DETECTIONS))[1][10] == "Horse"  # type: ignore[index]
+    for number, (row, names) in enumerate([("1,-1,0,0,9,9,0.5", None), ("1,-1,0,0,9,9,0.5,3,-1,-1", {})]):
+        detections, told = read_recorded(_file(tmp_path, f"{number}.det", f"\n{row}\n"))
+        assert (told, detections[1].classes.tolist()) == (names, [0 if names is None else 3])
+    assert read_recorded(_file(tmp_path, "empty.txt", "")) == ({}, None)
+
+
+def test_real_detections_are_the_same_as_kitti_labels(data_root: Path, tmp_path: Path) -> None:
+    real = read_detections(data_root / "KITTI" / "car-0000" / "det" / "det.txt")
+    rows = [
+        f"{frame - 1} -1 Car -1 -1 -10 {' '.join(map(repr, box))} -1 -1 -1 -1000 -1000 -1000 -10 {score!r}\n"
+        for frame, found in real.items()
+        for box, score in zip(found.boxes_xyxy.tolist(), found.scores.tolist(), strict=True)
+    ]
+    again, _ = read_kitti_detections(_file(tmp_path, "0000.txt", "".join(rows)))
+    assert list(again) == list(real)
+    for frame, found in real.items():
+        np.testing.assert_allclose(xyxy_to_ltwh(again[frame].boxes_xyxy), xyxy_to_ltwh(found.boxes_xyxy), atol=1e-9)
+        assert again[frame].scores.tolist() == found.scores.tolist()
+        assert set(again[frame].classes.tolist()) == {CLASSES["Car"]}
+
+
 def test_labels_without_a_name_come_back_unless_a_name_holds_them(tmp_path: Path) -> None:
     path = tmp_path / "k.txt"
     for names, labels in (({}, [4, 7, -1]), ({7: "Van"}, [10, 4, -1])):
@@ -409,6 +470,22 @@ def _problem(path: Path, kind: str | None = None) -> str:
 def test_bad_rows_of_kitti(tmp_path: Path, row: str, problem: str) -> None:
     path = _file(tmp_path, "a.txt", KITTI + "\n" + row + "\n")
     assert _problem(path).startswith(f":6: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("0 1 Car 0 0 0 3 2 1 4 0 0 0 0 0 0 0 0.5", "box is 3, 2, -2, 2; width and height must be positive"),
+        ("0 1 Car 0 0 0 1 2 3 4 0 0 0 0 0 0 0 1.5", "score is 1.5; a score is in [0, 1]"),
+        ("-1 1 Car 0 0 0 1 2 3 4 0 0 0 0 0 0 0 1", "frame is -1; frames are whole numbers from 0"),
+        ("0 1 Car 0 0 0 1 2 3 4 0 0 0 0 0 0 0", "has 17 columns; line 1 has 18"),
+    ],
+)
+def test_bad_rows_of_detections_as_kitti_labels(tmp_path: Path, row: str, problem: str) -> None:
+    path = _file(tmp_path, "a.txt", KITTI_DETECTIONS + row + "\n")
+    with pytest.raises(FormatError) as caught:
+        read_recorded(path)
+    assert str(caught.value) == f"{path}:5: {problem}"
 
 
 @pytest.mark.parametrize(

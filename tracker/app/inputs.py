@@ -17,7 +17,6 @@ from tracker.errors import ConfigurationError, DetectorError, FormatError
 from tracker.formats.motchallenge import (
     find_sequence_info,
     read_camera_motion,
-    read_detections,
     read_sequence_info,
 )
 from tracker.media.sources import VideoSource, open_video
@@ -98,7 +97,7 @@ class Input:
     batch_frames
         How many frames at a time the detector takes to advantage.
     class_names
-        Names of the detector's classes by label, where it has them; None for a detector that tells no classes.
+        Names of the detector's or the file's classes by label, where they have any; None where it tells no classes.
     """
 
     name: str
@@ -135,22 +134,21 @@ def open_input(
         For what cannot be read or does not fit together.
     """
     stop = stop or threading.Event()
-    recorded, motion = job.detections, job.camera_motion or {}
+    motion = job.camera_motion or {}
     rates_hz: dict[str, float | None] = {"--fps": job.frame_rate_hz}
     promised_frames = 0
-    if isinstance(recorded, Path):
-        if (info_path := find_sequence_info(recorded)) is not None:
-            info = read_sequence_info(info_path)
-            rates_hz[str(info_path)] = info.frame_rate_hz
-            promised_frames = info.frame_count or 0
-        recorded = read_detections(recorded)
+    if isinstance(job.detections, Path) and (info_path := find_sequence_info(job.detections)) is not None:
+        info = read_sequence_info(info_path)
+        rates_hz[str(info_path)] = info.frame_rate_hz
+        promised_frames = info.frame_count or 0
+    recorded = None if job.detections is None else RecordedDetector(job.detections, job.config.detection.recorded)
     if isinstance(motion, Path):
         motion = read_camera_motion(motion)
 
     if job.video is None:
         assert recorded is not None  # as Job sees to
         rate_hz = _settle_rate(job, rates_hz, notice)
-        yield _recorded_input(job, recorded, motion, max([promised_frames, *recorded]), rate_hz, stop)
+        yield _recorded_input(job, recorded, motion, max(promised_frames, recorded.last_frame), rate_hz, stop)
         return
     with open_video(job.video, start=job.start, frames=job.frames) as video:
         if _tells_rate(job.video):
@@ -160,7 +158,7 @@ def open_input(
 
 def _recorded_input(
     job: Job,
-    recorded: Mapping[int, Detections],
+    recorded: RecordedDetector,
     motion: Mapping[int, FloatArray],
     last: int,
     rate_hz: float,
@@ -179,28 +177,35 @@ def _recorded_input(
         time_s=lambda frame: frame.time_s,
         detect=_lookup(recorded),
         camera_motion=motion,
+        class_names=recorded.class_names,
     )
 
 
 def _video_input(
     job: Job,
     video: VideoSource,
-    recorded: Mapping[int, Detections] | None,
+    recorded: RecordedDetector | None,
     motion: Mapping[int, FloatArray],
     rate_hz: float,
     stop: threading.Event,
     notice: Callable[[str], None],
 ) -> Input:
     assert job.video is not None
-    reaches = [(_label(job.detections), max(recorded or [0])), (_label(job.camera_motion), max(motion or [0]))]
+    last_recorded = 0 if recorded is None else recorded.last_frame
+    reaches = [(_label(job.detections), last_recorded), (_label(job.camera_motion), max(motion or [0]))]
     if video.frame_count is not None:
         slack_frames = _COUNT_SLACK_S * video.frame_rate_hz
         _demand_reach(job, reaches, job.start - 1 + video.frame_count, slack_frames)
     agreed = _same_rate(rate_hz, video.frame_rate_hz)
     # Images have no times of their own, so that the overlay, too, takes the rate that was settled on.
     retimed_hz = None if agreed or job.video.is_file() else rate_hz
-    detector = chosen_detector(job) if recorded is None else None
-    network = detector if isinstance(detector, NeuralDetector) else None
+    network: NeuralDetector | None = None
+    if recorded is not None:
+        detect, class_names = _lookup(recorded), recorded.class_names
+    else:
+        detector = chosen_detector(job)
+        network = detector if isinstance(detector, NeuralDetector) else None
+        detect, class_names = _looking(detector), None if network is None else network.class_names
     if network is not None and job.detector is None:
         notice(f"detector: {network}")
     return Input(
@@ -210,11 +215,11 @@ def _video_input(
         frame_count=video.frame_count,
         frame_rate_hz=rate_hz,
         time_s=(lambda frame: frame.time_s) if agreed else (lambda frame: (frame.index - 1) / rate_hz),
-        detect=_lookup(recorded or {}) if detector is None else _looking(detector),
+        detect=detect,
         camera_motion=motion,
         estimates_camera_motion=estimates_camera_motion(job),
         batch_frames=1 if network is None else network.batch_frames,
-        class_names=None if network is None else network.class_names,
+        class_names=class_names,
     )
 
 
@@ -274,9 +279,8 @@ def _demand_reach(job: Job, reaches: Iterable[tuple[str, int]], end: int, slack_
             raise FormatError(source, None, f"goes to frame {last}, but the video ends with frame {end}")
 
 
-def _lookup(recorded: Mapping[int, Detections]) -> DetectFrames:
-    detector = RecordedDetector(recorded)
-    return lambda frames: [detector.at(frame.index) for frame in frames]
+def _lookup(recorded: RecordedDetector) -> DetectFrames:
+    return lambda frames: [recorded.at(frame.index) for frame in frames]
 
 
 def chosen_detector(job: Job) -> Detect:

@@ -27,7 +27,6 @@ from tracker.config import Config
 from tracker.detection.base import NeuralDetector
 from tracker.detection.recorded import RecordedDetector
 from tracker.errors import ConfigurationError, DetectorError, OutputError
-from tracker.formats.motchallenge import read_detections
 from tracker.media.camera import Captured, Clock, LiveCapture
 from tracker.media.overlay import OverlayPainter
 from tracker.media.recording import Recording
@@ -235,7 +234,8 @@ class _Follower:
         self._detector = None if self._recorded is not None else chosen_detector(self._job)
         self._shape: tuple[int, ...] | None = None
         network = self._detector if isinstance(self._detector, NeuralDetector) else None
-        self.class_names = None if network is None else network.class_names
+        told_by = network or self._recorded
+        self.class_names = None if told_by is None else told_by.class_names
         self._monitor = _region_monitor(job.config, self.class_names)
         self._ended: list[RegionEvent] = []
         self._failures_in_a_row = 0
@@ -340,8 +340,7 @@ def _recorded_detector(job: LiveJob) -> RecordedDetector | None:
         return None
     if job.source.isdecimal() or "://" in job.source:
         raise ConfigurationError(f"{job.source}: is not a file; recorded detections go with a file")
-    rows = read_detections(job.detections) if isinstance(job.detections, Path) else job.detections
-    return RecordedDetector(rows)
+    return RecordedDetector(job.detections, job.config.detection.recorded)
 
 
 class _News:

@@ -91,6 +91,8 @@ class Summary:
         What of the video could not be decoded.
     interrupted
         Whether the run was stopped before the end.
+    class_names
+        Names of the classes in the track file by label; None where it states none.
     wall_s, processor_s
         Time from the first frame's turn to complete files, by the clock and of all processors.
     stages
@@ -109,6 +111,7 @@ class Summary:
     cuts: int = 0
     loss: str | None = None
     interrupted: bool = False
+    class_names: Mapping[int, str] | None = None
     wall_s: float = 0.0
     processor_s: float = 0.0
     stages: StageTimes = field(default_factory=StageTimes)
@@ -135,7 +138,7 @@ def track_video(
     detector
         Called with each image in order, or its ``detect`` is; the configuration's detector when left out.
     detections
-        Instead of a detector, a MOTChallenge detection file or detections by frame number.
+        Instead of a detector, a file of detections (MOTChallenge or KITTI) or detections by frame number.
     camera_motion
         By frame number, or as a file, the (2, 3) affine from the previous frame's pixels to the frame's; what
         ``tracking.camera_motion`` says when left out.
@@ -217,7 +220,7 @@ def run(
         if monitor is not None:
             extra = (*extra, EVENTS)
         folder = RunFolder(Path(f"{source.name}-tracks") if output is None else output, extra)
-        summary = Summary(folder.path, source.frame_rate_hz)
+        summary = Summary(folder.path, source.frame_rate_hz, class_names=source.class_names)
         with folder:
             overlay_video = _overlay_video(source, folder, job.config) if overlay else None
             track_file = folder.add(TrackFile(folder.path / TRACKS, classes=source.class_names is not None))
@@ -442,6 +445,7 @@ def _record(job: Job, summary: Summary, command: str | None) -> dict[str, Any]:
             name: getattr(summary, name)
             for name in ("first_frame", "last_frame", "frames", "detections", "boxes", "tracks", "cuts")
         },
+        "classes": None if summary.class_names is None else dict(summary.class_names),
         "loss": summary.loss,
         "interrupted": summary.interrupted,
         "time": {

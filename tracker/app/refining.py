@@ -10,13 +10,8 @@ import numpy as np
 
 from tracker.config import Config
 from tracker.errors import FormatError
-from tracker.formats.catalogue import read_tables, write_table
-from tracker.formats.motchallenge import (
-    find_sequence_info,
-    read_camera_motion,
-    read_detections,
-    read_sequence_info,
-)
+from tracker.formats.catalogue import read_recorded, read_tables, write_table
+from tracker.formats.motchallenge import find_sequence_info, read_camera_motion, read_sequence_info
 from tracker.formats.table import TrackTable
 from tracker.geometry import ltwh_to_xyxy, xyxy_to_ltwh
 from tracker.structures import FloatArray, Status, Tracks
@@ -107,7 +102,7 @@ def refine_file(
         held = ", ".join(sorted(tables))
         raise FormatError(tracks, None, f"holds {len(tables)} sequences ({held}); refine takes one at a time")
     sequence, table = next(iter(tables.items()))
-    found = None if detections is None else read_detections(detections)
+    found = None if detections is None else read_recorded(detections)[0]
     motion = None if camera_motion is None else read_camera_motion(camera_motion)
     rate_hz = frame_rate_hz or _rate_beside([tracks] if detections is None else [tracks, detections])
     if rate_hz is None:

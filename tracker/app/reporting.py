@@ -13,9 +13,9 @@ from tracker.errors import FormatError, VideoError
 from tracker.evaluation.preparation import Criteria
 from tracker.evaluation.report import Example, Shot, Study, examples, render, study
 from tracker.evaluation.sequences import Source, evaluate_paths, find_sequences, pair_sequences, read_sequence
-from tracker.formats.catalogue import write_whole
+from tracker.formats.catalogue import read_recorded, write_whole
 from tracker.formats.diagnostics import Diagnostics, read_diagnostics
-from tracker.formats.motchallenge import find_sequence_info, read_detections, read_sequence_info
+from tracker.formats.motchallenge import find_sequence_info, read_sequence_info
 from tracker.formats.table import TrackTable
 from tracker.media.jpeg import encode_jpeg
 from tracker.media.overlay import track_color
@@ -163,13 +163,13 @@ def _find_detections(path: Path, sequences: Sequence[str]) -> dict[str, dict[int
     if path.is_file():
         if len(sequences) > 1:
             raise FormatError(path, None, f"is one file for {len(sequences)} sequences; name a folder")
-        return {sequences[0]: read_detections(path)}
+        return {sequences[0]: read_recorded(path)[0]}
     found = {}
     for name in sequences:
         places = [place for place in (path / name / "det" / "det.txt", path / f"{name}.txt") if place.is_file()]
         if not places:
             raise FormatError(path, None, f"has no detections for {name}: neither {name}/det/det.txt nor {name}.txt")
-        found[name] = read_detections(places[0])
+        found[name] = read_recorded(places[0])[0]
     return found
 
 
@@ -179,7 +179,7 @@ def _left_beside(tracks: Source) -> tuple[dict[int, Detections] | None, Diagnost
         return None, None
     detections, diagnostics = tracks.with_name(DETECTIONS), tracks.with_name(DIAGNOSTICS)
     return (
-        read_detections(detections) if detections.is_file() else None,
+        read_recorded(detections)[0] if detections.is_file() else None,
         read_diagnostics(diagnostics) if diagnostics.is_file() else None,
     )
 

@@ -18,6 +18,7 @@ from tracker.errors import TrackerError
 
 if TYPE_CHECKING:
     from tracker.app.pipeline import Progress
+    from tracker.config import Config
 
 BAD_INPUT, SIGNALED = 2, 128
 _REDRAW_S = 0.05
@@ -36,20 +37,34 @@ ModelOption = Annotated[
 ClassesOption = Annotated[
     str | None,
     typer.Option(
-        "--classes", metavar="NAME,NAME", help="Classes of the model to track, by name or number.", show_default="all"
+        "--classes",
+        metavar="NAME,NAME",
+        help="Classes to track, of the model or of --detections, by name or number.",
+        show_default="all",
     ),
 ]
 
 
-def model_settings(model: Path | None, classes: str | None) -> list[str]:
+def detector_settings(model: Path | None, classes: str | None, detections: Path | None) -> list[str]:
     """Return what ``--model`` and ``--classes`` set in the configuration; JSON, which YAML includes, for quoting."""
+    if model is not None and detections is not None:
+        raise typer.BadParameter(
+            "detections are given already: --detections or --model, not both", param_hint="--model"
+        )
     settings = []
     if model is not None:
         settings += ["detection.kind=onnx", f"detection.onnx.model={json.dumps(str(model))}"]
     if classes is not None:
         names = [name.strip() for name in classes.split(",")]
-        settings.append(f"detection.onnx.classes={json.dumps([name for name in names if name])}")
+        whose = "onnx" if detections is None else "recorded"
+        settings.append(f"detection.{whose}.classes={json.dumps([name for name in names if name])}")
     return settings
+
+
+def demand_classes(config: Config, classes: str | None, detections: Path | None) -> None:
+    """Refuse ``--classes`` where nothing tells classes."""
+    if classes is not None and detections is None and config.detection.kind != "onnx":
+        raise typer.BadParameter("are those of a model or of detections: --model, --detections", param_hint="--classes")
 
 
 @contextmanager

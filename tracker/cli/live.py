@@ -19,8 +19,9 @@ from tracker.cli.common import (
     ConfigOption,
     ModelOption,
     SetOption,
+    demand_classes,
+    detector_settings,
     exit_with,
-    model_settings,
     one_line_errors,
     stop_on_signals,
 )
@@ -45,7 +46,8 @@ def live(
     config: ConfigOption = "default.yaml",
     settings: SetOption = None,
     detections: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="For a file: MOTChallenge detections, instead of a detector.")
+        Path | None,
+        typer.Option(metavar="FILE", help="For a file: detections (MOTChallenge, KITTI), instead of a detector."),
     ] = None,
     model: ModelOption = None,
     classes: ClassesOption = None,
@@ -80,17 +82,12 @@ def live(
     """
     if token is not None and serve is None:
         raise typer.BadParameter("goes with --serve", param_hint="--token")
-    if model is not None and detections is not None:
-        raise typer.BadParameter(
-            "detections are given already: --detections or --model, not both", param_hint="--model"
-        )
     with one_line_errors(), ExitStack() as stack:
         from tracker.app.live import LiveJob, run_live
         from tracker.config import load_config
 
-        loaded = load_config(config, [*(settings or ()), *model_settings(model, classes)])
-        if classes is not None and (loaded.detection.kind != "onnx" or detections is not None):
-            raise typer.BadParameter("are those of a model, which --model names", param_hint="--classes")
+        loaded = load_config(config, [*(settings or ()), *detector_settings(model, classes, detections)])
+        demand_classes(loaded, classes, detections)
         job = LiveJob(source=camera, config=loaded, detections=detections)
         stop, received = stack.enter_context(stop_on_signals())
         progress, notice = stack.enter_context(_status_line(quiet))

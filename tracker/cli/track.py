@@ -17,8 +17,9 @@ from tracker.cli.common import (
     ConfigOption,
     ModelOption,
     SetOption,
+    demand_classes,
+    detector_settings,
     display,
-    model_settings,
     one_line_errors,
     stop_on_signals,
 )
@@ -42,7 +43,9 @@ def track(
     ] = None,
     detections: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="MOTChallenge detections, instead of a detector; with or without --video."),
+        typer.Option(
+            metavar="FILE", help="Detections (MOTChallenge, KITTI), instead of a detector; with or without --video."
+        ),
     ] = None,
     model: ModelOption = None,
     classes: ClassesOption = None,
@@ -80,7 +83,7 @@ def track(
     """Follow the objects in a video.
 
     Writes overlay.mp4 (the video with the tracks drawn), tracks.txt (MOTChallenge rows: frame, id, left, top,
-    width, height, score, -1, -1, -1) and run.yaml (configuration, versions, counts, times).
+    width, height, score, class or -1, -1, -1) and run.yaml (configuration, versions, counts, times).
 
     Example: track --video in.mp4 --config default.yaml
     """
@@ -95,10 +98,6 @@ def track(
         return
     if video is None and detections is None:
         raise typer.BadParameter("nothing to track: give --video, --detections or both", param_hint="--video")
-    if model is not None and detections is not None:
-        raise typer.BadParameter(
-            "detections are given already: --detections or --model, not both", param_hint="--model"
-        )
     if fps is not None and not 0.0 < fps < float("inf"):
         raise typer.BadParameter(f"{fps:g} is not a positive number", param_hint="--fps")
     with one_line_errors():
@@ -107,14 +106,14 @@ def track(
         from tracker.config import load_config
 
         motion_settings = [f"tracking.camera_motion={camera_motion}"] if camera_motion in {"auto", "none"} else []
-        loaded = load_config(config, [*(settings or ()), *model_settings(model, classes), *motion_settings])
+        chosen = detector_settings(model, classes, detections)
+        loaded = load_config(config, [*(settings or ()), *chosen, *motion_settings])
         if camera_motion == "auto" and (
             video is None or (detections is None and loaded.detection.kind == "background")
         ):
             problem = "needs the pictures, --video" if video is None else "needs --detections or --model"
             raise typer.BadParameter(f"auto {problem}", param_hint="--camera-motion")
-        if classes is not None and (loaded.detection.kind != "onnx" or detections is not None):
-            raise typer.BadParameter("are those of a model, which --model names", param_hint="--classes")
+        demand_classes(loaded, classes, detections)
         job = Job(
             config=loaded,
             video=video,

@@ -1,4 +1,4 @@
-"""Detections from the results of other libraries, none of which is imported.
+"""Detections from the results of other libraries, none of which is imported, and from files.
 
 A result is taken by its shape: whatever has the attributes or keys will do, with tensors on any device or with
 arrays. Boxes that were clipped to nothing at the picture's edge are left out.
@@ -7,19 +7,24 @@ Examples
 --------
 >>> from tracker.detection.adapters import from_ultralytics
 >>> tracks = tracker.update(from_ultralytics(model(image)[0]))  # doctest: +SKIP
+>>> frames = from_kitti("label_02/0000.txt")  # doctest: +SKIP
+>>> tracks = tracker.update(frames[1])  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.formats.kitti import read_kitti_detections
+from tracker.formats.motchallenge import read_detections
 from tracker.structures import Detections
 
-__all__ = ["from_supervision", "from_torchvision", "from_ultralytics"]
+__all__ = ["from_kitti", "from_motchallenge", "from_supervision", "from_torchvision", "from_ultralytics"]
 
 
 def from_ultralytics(result: Any) -> Detections:
@@ -69,6 +74,30 @@ def from_torchvision(output: Mapping[str, Any]) -> Detections:
     if not isinstance(output, Mapping) or "boxes" not in output:
         raise TypeError(f"{_kind(output)} has no key boxes; what is needed is the dict of one picture")
     return _detections(output["boxes"], output.get("scores"), output.get("labels"))
+
+
+def from_motchallenge(path: Path | str) -> dict[int, Detections]:
+    """Return the detections of a file of MOTChallenge text by frame number; frames without any are left out.
+
+    Raises
+    ------
+    FormatError
+        As :func:`tracker.formats.motchallenge.read_classed_detections`.
+    """
+    return read_detections(path)
+
+
+def from_kitti(path: Path | str) -> dict[int, Detections]:
+    """Return the detections of a file of KITTI labels by frame number, the first being 1; ``DontCare`` is left out.
+
+    Classes are labelled as :data:`tracker.formats.kitti.CLASSES` says.
+
+    Raises
+    ------
+    FormatError
+        As :func:`tracker.formats.kitti.read_kitti_detections`.
+    """
+    return read_kitti_detections(path)[0]
 
 
 def _detections(boxes: Any, scores: Any, labels: Any) -> Detections:

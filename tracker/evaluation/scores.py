@@ -78,6 +78,11 @@ class Evaluation:
         """Number of evaluated rows of the truth."""
         return int(self.clear["CLR_TP"]) + int(self.clear["CLR_FN"])
 
+    @property
+    def tracks_count(self) -> int:
+        """Number of evaluated rows of the tracks."""
+        return int(self.clear["CLR_TP"]) + int(self.clear["CLR_FP"])
+
 
 def evaluate(truth: TrackTable, tracks: TrackTable, criteria: Criteria | None = None) -> Evaluation:
     """Score the tracks of one sequence.

@@ -12,15 +12,18 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+
 from tracker.errors import FormatError
 from tracker.evaluation.preparation import Criteria, CriteriaError
 from tracker.evaluation.scores import Evaluation, combine, evaluate
 from tracker.formats.catalogue import SUFFIXES, read_tables
-from tracker.formats.table import TrackTable
+from tracker.formats.table import NOT_STATED, TrackTable
 
 Source: TypeAlias = Path | TrackTable
 """A sequence: the file that holds nothing else, or what was read from one that may hold several."""
 
+_USE_NUMBERS = "use numbers (in MOTChallenge 1 is a pedestrian, 3 a car)"
 _BYTES_PER_PROCESS = 4_000_000
 """A process takes about as long to start as this much text takes to be scored."""
 
@@ -29,7 +32,11 @@ _TRUTH_FOLDERS = ("label_02", "training/label_02")  # KITTI
 _TRACKS_FOLDERS = ("data",)  # TrackEval, which writes its summaries beside it
 
 
-_Result: TypeAlias = tuple[Evaluation, frozenset[str]]  # and the names of the truth's classes
+@dataclass(frozen=True, slots=True, eq=False)
+class _Result:
+    evaluation: Evaluation
+    truth_names: frozenset[str]  # of classes
+    tracks_classes: frozenset[str]  # as they are stated, by name or else number
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,10 +137,13 @@ def evaluate_paths(
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-    _demand_known_names(truth, criteria, frozenset().union(*(names for _, names in results.values())))
-    evaluations = {name: evaluation for name, (evaluation, _) in results.items()}
-    if combine(evaluations).truth_count == 0:
+    _demand_known_names(truth, criteria, frozenset().union(*(result.truth_names for result in results.values())))
+    evaluations = {name: result.evaluation for name, result in results.items()}
+    whole = combine(evaluations)
+    if whole.truth_count == 0:
         raise FormatError(truth, None, _nothing_to_find(criteria))
+    if whole.tracks_count == 0:
+        _demand_chosen(tracks, criteria, frozenset().union(*(result.tracks_classes for result in results.values())))
     return evaluations
 
 
@@ -183,9 +193,13 @@ def read_sequence(source: Source, truth: bool) -> TrackTable:
 def _run(job: _Job) -> _Result:
     truth, tracks = read_sequence(job.truth, True), read_sequence(job.tracks, False)
     try:
-        return evaluate(truth, tracks, job.criteria), frozenset(truth.class_names.values())
+        evaluation = evaluate(truth, tracks, job.criteria)
     except CriteriaError as error:
         raise FormatError(job.truth if isinstance(job.truth, Path) else job.truth_path, None, str(error)) from None
+    renamed = tracks.renamed(job.criteria.renamed)
+    labels = [label for label in np.unique(renamed.classes).tolist() if label != NOT_STATED]
+    stated = frozenset(renamed.class_names.get(label, str(label)) for label in labels)
+    return _Result(evaluation, frozenset(truth.class_names.values()), stated)
 
 
 def _demand_known_names(truth: Path, criteria: Criteria, names: frozenset[str]) -> None:
@@ -193,8 +207,20 @@ def _demand_known_names(truth: Path, criteria: Criteria, names: frozenset[str]) 
     known = {name.casefold() for name in (*names, *criteria.renamed.values())}
     for token in criteria.classes or ():
         if not token.isdecimal() and token.casefold() not in known:
-            named = f"named are {', '.join(sorted(names))}" if names else "its classes have no names; use numbers"
+            named = f"named are {', '.join(sorted(names))}" if names else f"its classes have no names; {_USE_NUMBERS}"
             raise FormatError(truth, None, f"has no class {token}; {named}")
+
+
+def _demand_chosen(tracks: Path, criteria: Criteria, stated: frozenset[str]) -> None:
+    """Refuse tracks of which no box is of a chosen class: as a rule their numbers mean something else."""
+    chosen = {token.casefold() for token in criteria.classes or ()}
+    if chosen and stated and not chosen & {name.casefold() for name in stated}:
+        raise FormatError(
+            tracks,
+            None,
+            f"states the classes {', '.join(sorted(stated))}, but {', '.join(sorted(chosen))} are to be found; "
+            "models count a person as 0, MOTChallenge as 1: track convert --map 0=1 renumbers",
+        )
 
 
 def _nothing_to_find(criteria: Criteria) -> str:

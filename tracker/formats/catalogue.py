@@ -14,10 +14,11 @@ from tracker.errors import FormatError, OutputError
 from tracker.formats.coco import format_coco, read_coco
 from tracker.formats.columns import format_csv, format_parquet, read_csv, read_parquet
 from tracker.formats.cvat import format_cvat, read_cvat
-from tracker.formats.kitti import DONT_CARE, format_kitti, read_kitti
-from tracker.formats.motchallenge import format_tracks, format_truth, read_tracks, read_truth
+from tracker.formats.kitti import DONT_CARE, format_kitti, read_kitti, read_kitti_detections
+from tracker.formats.motchallenge import format_tracks, format_truth, read_classed_detections, read_tracks, read_truth
 from tracker.formats.table import NOT_STATED, TrackTable
 from tracker.formats.text import is_number
+from tracker.structures import Detections
 
 _HEAD_BYTES = 65536
 
@@ -105,14 +106,9 @@ def recognise(path: Path | str, truth: bool | None = None) -> str:
     suffix = path.suffix.lower()
     if suffix in (".json", ".xml", ".parquet"):
         return _BY_SUFFIX[suffix]
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES).decode("utf-8-sig", errors="replace")
-    except (OSError, ValueError) as error:
-        raise FormatError(path, None, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    row = next((line for line in head.splitlines() if line.strip()), "")
+    row = _first_row(path)
     cells = [cell.strip() for cell in row.split(",")]
-    if len(row.split()) >= 10 and len(cells) == 1 and not is_number(row.split()[2]):
+    if _is_kitti(row):
         return "kitti"
     if cells[0] and "," in row and not any(map(is_number, cells)):
         return "csv"
@@ -121,6 +117,42 @@ def recognise(path: Path | str, truth: bool | None = None) -> str:
     if truth is None:
         truth = path.name == "gt.txt" or len(cells) == 9
     return "mot-truth" if truth else "mot"
+
+
+def read_recorded(path: Path | str) -> tuple[dict[int, Detections], dict[int, str] | None]:
+    """Read detections: MOTChallenge text, or KITTI labels, which are recognised by their first row.
+
+    Returns
+    -------
+    tuple
+        Detections by ascending frame number, and names of classes by label: empty where the file states classes by
+        number alone, None where it states none.
+
+    Raises
+    ------
+    FormatError
+        For a file that cannot be read or breaks its format.
+    """
+    path = Path(path)
+    if _is_kitti(_first_row(path)):
+        return read_kitti_detections(path)
+    detections, stated = read_classed_detections(path)
+    return detections, {} if stated else None
+
+
+def _first_row(path: Path) -> str:
+    """Return the first line of a text that is not blank; empty when there is none."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES).decode("utf-8-sig", errors="replace")
+    except (OSError, ValueError) as error:
+        raise FormatError(path, None, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    return next((line for line in head.splitlines() if line.strip()), "")
+
+
+def _is_kitti(row: str) -> bool:
+    fields = row.split()
+    return len(fields) >= 10 and "," not in row and not is_number(fields[2])
 
 
 def format_for_output(path: Path | str) -> str:

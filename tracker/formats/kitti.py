@@ -1,4 +1,4 @@
-"""KITTI tracking labels, truth and results alike.
+"""KITTI tracking labels: truth, results, and detections, which are results whose ids do not count.
 
 One row is ``frame id type truncated occluded alpha left top right bottom h w l x y z ry [score]``, separated by
 blanks; frames count from 0. The fields of three dimensions are read as numbers and written as unknown. Rows of
@@ -12,13 +12,27 @@ References
 from __future__ import annotations
 
 import reprlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracker.errors import FormatError, OutputError
-from tracker.formats.table import NOT_STATED, TrackTable, class_labels, demand, demand_whole, naming_rows
+from tracker.formats.table import (
+    NOT_STATED,
+    TrackTable,
+    by_frame,
+    check_boxes_ltwh,
+    class_labels,
+    demand,
+    demand_scores,
+    demand_whole,
+    naming_rows,
+)
 from tracker.formats.text import is_number, read_lines, whole
+from tracker.geometry import ltwh_to_xyxy
+from tracker.structures import Detections, FloatArray, IntArray
 
 CLASSES = {
     "Pedestrian": 1,
@@ -31,7 +45,7 @@ CLASSES = {
     "Misc": 8,
     "DontCare": 9,
 }
-"""Labels of the types: pedestrian and car are numbered as in MOTChallenge, other types from 10."""
+"""Labels of the types; pedestrian and car are numbered as in MOTChallenge."""
 
 DONT_CARE = "DontCare"
 
@@ -50,6 +64,81 @@ def read_kitti(path: Path | str) -> TrackTable:
         For a file that cannot be read, a row that is not of 17 or 18 columns or not numbers where they belong,
         and for whatever :class:`~tracker.formats.table.TrackTable` refuses.
     """
+    file = _read_rows(path)
+    truncations, occlusions = file.values[:, [3, 4]].T
+    classes, names = class_labels(file.types, CLASSES)
+    with naming_rows(path, file.lines.__getitem__):
+        demand_whole(truncations, "truncated")
+        demand_whole(occlusions, "occluded")
+        return TrackTable(
+            file.frames(),
+            file.ids(),
+            file.boxes_ltwh(),
+            file.scores(),
+            classes,
+            flags=(file.ids() >= 0) & file.counts(),
+            occlusions=occlusions.astype(np.int64),
+            truncations=truncations.astype(np.int64),
+            class_names=names,
+        )
+
+
+def read_kitti_detections(path: Path | str) -> tuple[dict[int, Detections], dict[int, str]]:
+    """Read a label file as detections: rows of ``DontCare`` are left out, ids do not count.
+
+    Returns
+    -------
+    tuple
+        Detections by ascending frame number, the first frame being 1, and names of classes by label: those of KITTI,
+        and any other of the file. Without a column of scores all are 1.
+
+    Raises
+    ------
+    FormatError
+        As :func:`read_kitti`, and for a score outside [0, 1].
+    """
+    file = _read_rows(path)
+    classes, names = class_labels(file.types, CLASSES)
+    scores = file.scores()
+    scores = np.ones(len(classes)) if scores is None else scores
+    with naming_rows(path, file.lines.__getitem__):
+        frames, boxes_ltwh = file.frames(), file.boxes_ltwh()
+        check_boxes_ltwh(boxes_ltwh)
+        demand_scores(scores)
+    rows = np.flatnonzero(file.counts())
+    found = Detections(ltwh_to_xyxy(boxes_ltwh[rows]), scores[rows], classes[rows])
+    names |= {label: text for text, label in CLASSES.items()}
+    return by_frame(frames[rows], found), {label: names[label] for label in sorted(names) if names[label] != DONT_CARE}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """The rows of a file: where each stands in it, its type, and all columns as numbers, 0 for the type."""
+
+    lines: list[int]
+    types: list[str]
+    values: FloatArray
+
+    def frames(self) -> IntArray:
+        frames = self.values[:, 0]
+        demand(whole(frames) & (frames >= 0), lambda row: f"frame is {frames[row]:g}; frames are whole numbers from 0")
+        return frames.astype(np.int64) + 1
+
+    def ids(self) -> IntArray:
+        demand_whole(self.values[:, 1], "id")
+        return self.values[:, 1].astype(np.int64)
+
+    def boxes_ltwh(self) -> FloatArray:
+        return np.column_stack([self.values[:, 6:8], self.values[:, 8:10] - self.values[:, 6:8]])
+
+    def scores(self) -> FloatArray | None:
+        return self.values[:, 17] if self.values.shape[1] == _RESULT_COLUMNS else None
+
+    def counts(self) -> NDArray[np.bool_]:
+        return np.array([text != DONT_CARE for text in self.types], np.bool_)
+
+
+def _read_rows(path: Path | str) -> _Rows:
     rows = [(line, text.split()) for line, text in read_lines(path)]
     for line, row in rows:
         if len(row) not in (_TRUTH_COLUMNS, _RESULT_COLUMNS):
@@ -63,26 +152,7 @@ def read_kitti(path: Path | str) -> TrackTable:
     width = len(rows[0][1]) if rows else _TRUTH_COLUMNS
     for _, row in rows:
         row[_TYPE] = "0"  # the one column that is no number
-    values = np.array([row for _, row in rows], np.float64).reshape(-1, width)
-    frames, ids, truncations, occlusions = values[:, [0, 1, 3, 4]].T
-    left, top, right, bottom = values[:, 6:10].T
-    classes, names = class_labels(types, CLASSES)
-    with naming_rows(path, lambda row: rows[row][0]):
-        demand(whole(frames) & (frames >= 0), lambda row: f"frame is {frames[row]:g}; frames are whole numbers from 0")
-        demand_whole(ids, "id")
-        demand_whole(truncations, "truncated")
-        demand_whole(occlusions, "occluded")
-        return TrackTable(
-            frames.astype(np.int64) + 1,
-            ids.astype(np.int64),
-            np.column_stack([left, top, right - left, bottom - top]),
-            values[:, 17] if width == _RESULT_COLUMNS else None,
-            classes,
-            flags=(ids >= 0) & np.array([text != DONT_CARE for text in types], np.bool_),
-            occlusions=occlusions.astype(np.int64),
-            truncations=truncations.astype(np.int64),
-            class_names=names,
-        )
+    return _Rows([line for line, _ in rows], types, np.array([row for _, row in rows], np.float64).reshape(-1, width))
 
 
 def format_kitti(table: TrackTable) -> str:

@@ -28,8 +28,10 @@ from tracker.formats.table import (
     LARGEST_PX,
     NOT_STATED,
     TrackTable,
+    by_frame,
     check_boxes_ltwh,
     demand,
+    demand_scores,
     demand_unique,
     demand_whole,
     naming_rows,
@@ -55,12 +57,18 @@ class SequenceInfo:
 
 
 def read_detections(path: Path | str) -> dict[int, Detections]:
+    """Read a detection file: the first of what :func:`read_classed_detections` returns."""
+    return read_classed_detections(path)[0]
+
+
+def read_classed_detections(path: Path | str) -> tuple[dict[int, Detections], bool]:
     """Read a detection file.
 
     Returns
     -------
-    dict
-        Detections by ascending frame number, rows in the file's order; frames without rows are left out.
+    tuple
+        Detections by ascending frame number, rows in the file's order, frames without rows left out; and whether the
+        file states classes. Where it does not, they are 0.
 
     Raises
     ------
@@ -72,16 +80,12 @@ def read_detections(path: Path | str) -> dict[int, Detections]:
     frames = table.frames()
     boxes_xyxy = ltwh_to_xyxy(table.boxes_ltwh())
     scores = table.values[:, 6]
-    table.demand((scores >= 0.0) & (scores <= 1.0), lambda row: f"score is {scores[row]:g}; a score is in [0, 1]")
-    classes = table.classes(otherwise=0)
-
-    order = np.argsort(frames, kind="stable")
-    numbers, starts = np.unique(frames[order], return_index=True)
-    rows_of = np.split(order, starts[1:])
-    return {
-        int(number): Detections(boxes_xyxy[rows], scores[rows], classes[rows])
-        for number, rows in zip(numbers, rows_of, strict=False)
-    }
+    with table.naming_lines():
+        demand_scores(scores)
+    classes = table.classes(otherwise=NOT_STATED)
+    stated = bool(len(classes)) and classes[0] != NOT_STATED
+    detections = Detections(boxes_xyxy, scores, classes if stated else None)
+    return by_frame(frames, detections), stated
 
 
 def read_tracks(path: Path | str) -> TrackTable:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from tracker.errors import FormatError
 from tracker.formats.text import whole
 from tracker.geometry import xyxy_to_ltwh
-from tracker.structures import FloatArray, IntArray, Tracks
+from tracker.structures import Detections, FloatArray, IntArray, Tracks
 
 LARGEST_PX = 1e9
 """Bound of all coordinates: areas and their ratios stay far from overflow."""
@@ -263,6 +263,11 @@ def demand_whole(values: FloatArray, noun: str) -> None:
     demand(whole(values), lambda row: f"{noun} is {values[row]:g}; it must be a whole number")
 
 
+def demand_scores(scores: FloatArray) -> None:
+    """Raise an error that names the first row whose score is outside [0, 1]."""
+    demand((scores >= 0.0) & (scores <= 1.0), lambda row: f"score is {scores[row]:g}; a score is in [0, 1]")
+
+
 def demand_unique(frames: IntArray, ids: IntArray, which: NDArray[np.bool_], noun: str = "id") -> None:
     """Raise an error when a pair of frame and id stands twice among the chosen rows."""
     rows = np.flatnonzero(which)
@@ -273,6 +278,14 @@ def demand_unique(frames: IntArray, ids: IntArray, which: NDArray[np.bool_], nou
         first, second = int(rows[place]), int(rows[place + 1])
         what = f"{noun} {ids[second]} in frame {frames[second]}" if noun else f"frame {frames[second]}"
         raise RowError(second, f"{what} stands twice", first)
+
+
+def by_frame(frames: IntArray, detections: Detections) -> dict[int, Detections]:
+    """Return detections by ascending frame number, those of a frame in the given order."""
+    order = np.argsort(frames, kind="stable")
+    numbers, starts = np.unique(frames[order], return_index=True)
+    parts = np.split(order, starts[1:])
+    return {number: detections.select(rows) for number, rows in zip(numbers.tolist(), parts, strict=False)}
 
 
 def _demand_level(levels: IntArray, top: int, noun: str) -> None:
