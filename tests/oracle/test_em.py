@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as Reference
 
 from tracker.mixture import GaussianMixture, Mixture, Prior
-from tracker.mixture.em import COVARIANCE_TYPES, CovarianceType, e_step, initialise, m_step
+from tracker.mixture.em import COVARIANCE_TYPES, CovarianceType, e_step, initialise, log_prior, m_step, step_gain
 from tracker.structures import FloatArray
 
 K, D = 3, 2
@@ -317,6 +317,57 @@ def test_a_warm_start_continues_where_the_last_fit_ended() -> None:
     assert_allclose(fitted.clutter_weight_ + fitted.weights_.sum(), 1.0)
     with pytest.raises(ValueError, match="does not fit"):
         fitted.fit(X[:, :1])
+
+
+@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+@pytest.mark.parametrize("case", ["plain", "weighted", "prior", "clutter", "missing"])
+def test_a_step_tells_what_it_gained(kind: Any, case: str) -> None:
+    X = _blobs(400, seed=4)
+    rng = np.random.default_rng(1)
+    weights = rng.uniform(0.5, 2.0, len(X)) if case == "weighted" else np.ones(len(X))
+    box = np.array([X.min(axis=0) - 1.0, X.max(axis=0) + 1.0])
+    how: dict[str, Any] = {"reg_covar": 0.0, "tol": 0.0, "max_iter": 25, "random_state": 5}
+    prior, extent = None, None
+    if case == "prior":
+        prior = Prior(np.zeros((K, D)), np.array([np.eye(D)] * K), 3.0, 5.0, 2.0)
+    if case == "clutter":
+        how |= {"clutter_weight": 0.1, "clutter_box": box}
+        extent = box[1] - box[0]
+    if case == "missing":
+        X = np.where(rng.random(X.shape) < 0.1, np.nan, X)
+    with pytest.warns(RuntimeWarning, match="no convergence"):
+        near = GaussianMixture(K, kind, prior=prior, **how).fit(X, weights).mixture_
+    moved = Mixture(near.log_weights, near.means + 0.01, 1.01 * near.covariances, near.log_clutter)
+    for before in (near, moved):
+        log_responsibilities, _, log_likelihood = e_step(before, X, extent)
+        responsibilities = np.exp(log_responsibilities)
+        after = m_step(X, weights, responsibilities, prior, kind, 0.0, previous=before, clutter_extent=extent)
+        counts = weights @ responsibilities
+        clutter_count = 0.0 if extent is None else weights.sum() - counts.sum()
+        told = step_gain(before, after, counts, clutter_count, prior, extent)
+
+        def objective(mixture: Mixture, found: FloatArray) -> float:
+            return float(weights @ found) + (0.0 if prior is None else log_prior(mixture, prior, extent))
+
+        gained = objective(after, e_step(after, X, extent)[2]) - objective(before, log_likelihood)
+        assert -1e-9 <= told <= gained + 1e-9
+        # Twice as much holds to second order: the steps are small, not infinitely so.
+        assert gained <= 2.1 * told + 1e-9
+
+
+def test_a_refit_of_what_has_hardly_changed_takes_one_step() -> None:
+    X = _blobs(2000, seed=6)
+    fitted = GaussianMixture(K, random_state=3, warm_start=True, tol=1e-4).fit(X)
+    for drift in (0.0, 0.003):
+        fitted.fit(X + drift)
+        assert (fitted.n_iter_, fitted.converged_) == (1, True)
+        # No iteration more would have gained as much as the tolerance.
+        more = GaussianMixture(
+            K, weights_init=fitted.weights_, means_init=fitted.means_, precisions_init=fitted.precisions_, tol=1e-4
+        ).fit(X + drift)
+        assert more.lower_bound_ == pytest.approx(fitted.score(X + drift), abs=1e-4)
+    fitted.fit(X + 1.0)
+    assert fitted.n_iter_ > 1
 
 
 def test_the_trace_tells_the_phases() -> None:
