@@ -8,6 +8,7 @@ from fractions import Fraction
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -184,6 +185,32 @@ def test_a_stream_that_falls_silent_is_connected_anew(server: PictureServer) -> 
         server.send(picture(80))
         taken(capture)
     assert notices[0] == f"{server.url}: reading stopped: nothing came for 0.2 s; trying to reconnect"
+
+
+def test_what_a_silent_stream_had_left_is_no_picture(server: PictureServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+
+    class Demuxer:
+        """Gives up after the timeout as that of RTSP does: it hands out what it had left, and waits as long again."""
+
+        def demux(self, stream: object) -> Iterator[str]:
+            nonlocal now_s
+            for wait_s, packet in ((0.04, "first"), (4.9, "late"), (5.0, "left over"), (5.0, "never")):
+                now_s += wait_s
+                yield packet
+
+        def close(self) -> None:
+            pass
+
+    server.send(picture(40))
+    feed = camera._StreamFeed(server.url, 5.0, ManualClock())
+    feed.close()
+    monkeypatch.setattr(feed, "_container", Demuxer())
+    monkeypatch.setattr(camera, "time", SimpleNamespace(monotonic=lambda: now_s))
+    packets = feed._packets()
+    assert [next(packets), next(packets)] == ["first", "late"]
+    with pytest.raises(VideoError, match=r"reading stopped: nothing came for 5 s$"):
+        next(packets)
 
 
 def test_the_state_is_told(server: PictureServer) -> None:

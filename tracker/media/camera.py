@@ -24,6 +24,7 @@ from typing import Literal, Protocol, Self, TypeAlias
 import av
 import cv2
 import numpy as np
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from tracker.config import LiveConfig
@@ -347,7 +348,7 @@ class _StreamFeed:
 
     def pictures(self) -> Iterator[_Picture]:
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in self._packets():
                 time_s = self._clock.now_s()
                 try:
                     frames = self._stream.decode(packet)
@@ -362,9 +363,26 @@ class _StreamFeed:
     def close(self) -> None:
         self._container.close()
 
+    def _packets(self) -> Iterator[Packet[VideoStream]]:
+        """Yield packets; raise a VideoError when none comes for too long."""
+        packets = self._container.demux(self._stream)
+        while True:
+            began_s = time.monotonic()
+            packet = next(packets, None)
+            if packet is None:
+                return
+            # Where a demuxer (RTSP's) gives up, it first hands out what it had left, and would wait as long again.
+            if time.monotonic() - began_s >= self._timeout_s:
+                raise VideoError(f"{self._url}: reading stopped: {self._silence}")
+            yield packet
+
+    @property
+    def _silence(self) -> str:
+        return f"nothing came for {self._timeout_s:g} s"
+
     def _reason(self, error: Exception) -> str:
         if isinstance(error, av.error.ExitError):
-            return f"nothing came for {self._timeout_s:g} s"
+            return self._silence
         return str(getattr(error, "strerror", None) or error).lower()
 
 
