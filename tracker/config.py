@@ -175,6 +175,9 @@ class AssociationConfig(_Section):
     )
     clutter_density: Positive = Field(0.2, description="false detections per unit of the box space in units of g")
     gate_iou: NotNegative = Field(0.01, description="least overlap with the predicted box")
+    gate_margin: NotNegative = Field(
+        0.0, description="share of its size by which the predicted box is widened on each side for that overlap"
+    )
     gate_distance: Positive = Field(300.0, description="greatest squared Mahalanobis distance")
     score_floor: Share = Field(0.2, description="detections below this score are dropped")
     score_neutral: Probability = Field(0.7, description="score that speaks neither for nor against an object")
@@ -192,6 +195,9 @@ class TimeLawsConfig(_Section):
     process_noise_exponent: float = Field(1.0, description="of the process noise: the kick to a velocity is the same")
     direction_exponent: float = Field(0.5, description="of the weight of the direction")
     clutter_exponent: float = Field(-0.75, description="of the clutter density")
+    gate_growth: NotNegative = Field(
+        0.2, description="how much the gate's margin grows with each 1/25 s beyond the first, to half a box at most"
+    )
     learning_exponent: float = Field(1.0, description="of the rate at which the scene's process noise is learned")
 
 

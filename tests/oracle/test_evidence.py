@@ -184,6 +184,14 @@ def test_gate_of_overlap_has_two_sides(width_px, paired):
     assert np.isfinite(found[0, 0]) == paired
 
 
+@pytest.mark.parametrize(("margin", "paired"), [(0.0, False), (0.2, False), (0.3, True)])
+def test_gate_of_overlap_widens_by_its_margin(margin, paired):
+    """A quarter of the width reaches over the 10 px between two boxes of 40 px, and a bit more overlaps enough."""
+    s = lone([130.0, 120.0, 170.0, 200.0], p00=900.0)
+    _, found = s.log_odds(numbers(association={"gate_margin": margin}), np.array([0.5]))
+    assert np.isfinite(found[0, 0]) == paired
+
+
 @pytest.mark.parametrize(("distance", "paired"), [(299.9, True), (300.1, False)])
 def test_gate_of_distance_has_two_sides(distance, paired):
     y = 200.0 + 0.07 * np.sqrt(3200.0) * np.sqrt(distance)

@@ -153,14 +153,15 @@ def test_a_box_that_shrinks_to_nothing_keeps_a_scale_of_one_pixel():
     np.testing.assert_allclose(box, [49.5, 49.0, 50.5, 50.0])
 
 
-@pytest.mark.parametrize("tau", [0.5, 1.0, 4.0, 250.0])
-def test_what_is_stated_per_25th_of_a_second_is_brought_to_the_length_of_the_step(tau):
+@pytest.mark.parametrize(("tau", "gate_margin"), [(0.5, 0.0), (1.0, 0.0), (2.0, 0.2), (4.0, 0.5), (250.0, 0.5)])
+def test_what_is_stated_per_25th_of_a_second_is_brought_to_the_length_of_the_step(tau, gate_margin):
     p, stated, bounded = brought_to(tau), numbers(), min(tau, LONGEST_TAU)
     np.testing.assert_allclose(p["process_noise"], stated["process_noise"] * tau)
     assert p["direction"] == pytest.approx(stated["direction"] * bounded**0.5)
     assert p["clutter_density"] == pytest.approx(stated["clutter_density"] * bounded**-0.75)
     assert p["process_rate"] == pytest.approx(stated["process_rate"] * bounded)
-    changed = {"process_noise", "direction", "clutter_density", "process_rate"}
+    assert p["gate_margin"] == pytest.approx(gate_margin)
+    changed = {"process_noise", "direction", "clutter_density", "process_rate", "gate_margin"}
     for name in set(stated.dtype.names) - changed:
         np.testing.assert_array_equal(p[name], stated[name])
 

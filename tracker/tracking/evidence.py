@@ -197,11 +197,13 @@ def pair_log_likelihoods(
         (K, 2) what to add to each object's predicted position, px.
     """
     rows = len(predicted)
-    shifted = np.empty((rows, 4))
+    gate = np.empty((rows, 4))
     for k in range(rows):
-        for i in range(4):
-            shifted[k, i] = boxes[k, i] + shift[k, i % 2]
-    near_start, column, area = overlapping_pairs(shifted, observed.grid)
+        for i in range(2):
+            margin = p.gate_margin * (boxes[k, i + 2] - boxes[k, i])
+            gate[k, i] = boxes[k, i] + shift[k, i] - margin
+            gate[k, i + 2] = boxes[k, i + 2] + shift[k, i] + margin
+    near_start, column, area = overlapping_pairs(gate, observed.grid)
     found, measured = observed.grid.boxes_xyxy, observed.measured
     labels, score_evidence = observed.labels, observed.score_evidence
     degrees_of_freedom, weight = p.degrees_of_freedom, p.coordinate_weight
@@ -211,7 +213,7 @@ def pair_log_likelihoods(
     for k in range(rows):
         c = predicted[k]
         row_start[k] = count
-        own = box_area(shifted, k)
+        own = box_area(gate, k)
         mean = c.mean
         for e in range(near_start[k], near_start[k + 1]):
             j = column[e]

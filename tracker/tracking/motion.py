@@ -24,6 +24,7 @@ CONFIDENT_SCORE = 0.5
 Z_LIMIT = 3.0
 LONGEST_TAU = 12.5
 """Half a second: how evidence changes over longer steps was never measured, and its laws end there."""
+WIDEST_GATE_MARGIN = 0.5
 
 
 @njit(cache=True, error_model="numpy")
@@ -32,7 +33,8 @@ def bring_to_step(p: Record, tau: float) -> None:
 
     Process noise grows with the step, so that the kick to a velocity is the same at every frame rate. A longer
     step leaves an object's direction of motion a surer guide than its velocity, makes a detection near a predicted
-    object less likely to be clutter, and is a longer time over which process noise is learned.
+    object less likely to be clutter, lets it leave the predicted box, and is a longer time over which process noise
+    is learned.
 
     Parameters
     ----------
@@ -47,6 +49,8 @@ def bring_to_step(p: Record, tau: float) -> None:
     p.direction *= bounded**p.direction_exponent
     p.clutter_density *= bounded**p.clutter_exponent
     p.process_rate *= bounded**p.learning_exponent
+    grown = p.gate_margin + p.gate_growth * max(tau - 1.0, 0.0)
+    p.gate_margin = max(p.gate_margin, min(grown, WIDEST_GATE_MARGIN))
 
 
 @njit(cache=True, error_model="numpy", inline="always")
