@@ -13,17 +13,20 @@ if TYPE_CHECKING:
     from tracker.config import Config, load_config
     from tracker.errors import TrackerError
     from tracker.structures import Detections, Frame, Status, Tracks
+    from tracker.tracking.forecast import Forecaster, forecast
     from tracker.tracking.online import Tracker
 
 __all__ = [
     "Config",
     "Detections",
+    "Forecaster",
     "Frame",
     "Status",
     "Tracker",
     "TrackerError",
     "Tracks",
     "__version__",
+    "forecast",
     "load_config",
     "track_live",
     "track_video",
@@ -32,11 +35,13 @@ __all__ = [
 _HOMES = {
     "Config": "tracker.config",
     "Detections": "tracker.structures",
+    "Forecaster": "tracker.tracking.forecast",
     "Frame": "tracker.structures",
     "Status": "tracker.structures",
     "Tracker": "tracker.tracking.online",
     "TrackerError": "tracker.errors",
     "Tracks": "tracker.structures",
+    "forecast": "tracker.tracking.forecast",
     "load_config": "tracker.config",
     "track_live": "tracker.app.live",
     "track_video": "tracker.app.pipeline",

@@ -135,6 +135,9 @@ class OverlayConfig(_Section):
     ellipses: bool = Field(True, description="draw the 95 % ellipse of each track's position")
     coasting: bool = Field(True, description="draw tracks that are not seen in the frame, dashed")
     trail_s: NotNegative = Field(2.0, description="length of the fading trail in seconds; 0 for none")
+    forecast_s: NotNegative = Field(
+        0.0, description="how far ahead fans show where feet will be, with 50 and 90 % probability; 0 for none"
+    )
     crf: int = Field(23, ge=0, le=51, description="H.264 quality: 0 lossless, 23 usual, 51 worst")
 
 
@@ -241,6 +244,26 @@ class OfflineConfig(_Section):
     prune: NotNegative = Field(6.0, description="least evidence of a track, in nats of its scores; 0 keeps all tracks")
 
 
+class ForecastConfig(_Section):
+    """Where objects will be: velocity that reverts to rest, and what a scene teaches of that.
+
+    Fitted to MOT17, DanceTrack, KITTI, MOT15 and other detectors together; g = sqrt(width x height).
+    """
+
+    relaxation_s: PositivePerCoordinate = Field((3.0, 3.0, 0.1, 0.1), description="time in which a velocity is lost")
+    diffusion: PositivePerCoordinate = Field(
+        (1.1, 0.6, 0.5, 0.9),
+        description="noise of the velocity in g per s^1.5, times the factors that tracking has learned of the motion",
+    )
+    jitter: PositivePerCoordinate = Field(
+        (0.032, 0.032, 0.045, 0.045), description="standard deviation in g that a forecast has at once"
+    )
+    tail_degrees: Positive = Field(2.3, description="degrees of freedom of the errors, before a scene has taught more")
+    learn: bool = Field(True, description="learn from the scene how far objects get, and how wrong forecasts were")
+    prior_count: Positive = Field(30.0, description="forecasts that what was fitted is worth against the scene's own")
+    memory_s: Positive = Field(30.0, description="time after which what the scene has taught counts by 1/e")
+
+
 class TrackingConfig(_Section):
     """The mixture through time."""
 
@@ -269,6 +292,7 @@ class TrackingConfig(_Section):
     adaptation: AdaptationConfig = AdaptationConfig()
     lifecycle: LifecycleConfig = LifecycleConfig()
     offline: OfflineConfig = OfflineConfig()
+    forecast: ForecastConfig = ForecastConfig()
 
 
 class LiveConfig(_Section):
