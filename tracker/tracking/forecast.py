@@ -7,14 +7,15 @@ follow a law of their own, per coordinate in units of the object's scale g::
 
 Velocity reverts to rest with relaxation time T (Ornstein and Uhlenbeck 1930). With phi = T (1 - e^(-t/T)), r = t/T,
 
-    mean = m + k phi v,   variance = P00 + (j g)^2 + 2 phi P01 + phi^2 P11 + sigma^2 D,
-    D = T^3 [r - 2 (1 - e^-r) + (1 - e^-2r)/2]
+    mean = m + k phi v,   variance = P00 + J + 2 phi P01 + phi^2 P11 + sigma^2 D,
+    D = T^3 [r - 2 (1 - e^-r) + (1 - e^-2r)/2],   J = (j g noise factor of the scene's measurements)^2
 
-and the radius sqrt(sum e^2/variance) of the error in (x, y), and in (width, height), is that of Student's t.
+with J the distance from the tracked box to the object that stays while time goes on. The radius sqrt(sum e^2/variance) of the error in (x, y), and in (width, height), is that of Student's t.
 
 No single law fits walkers, dancers and driving. Two things are therefore learned for each scene from its own past,
 at the horizons :data:`HORIZONS_S`: the share k of the foretold displacement that comes true, and the distribution
-of the radius, as a histogram; both start from the law with the weight of ``prior_count`` forecasts. A band of share p
+of the radius, as a histogram; both start from the law with the weight of ``prior_count`` forecasts. What came is known
+only as the tracked box that claimed a detection then, about which the object lies as J says; that is added at quadrature nodes. A band of share p
 is the ellipse at the histogram's p-quantile, as conformal prediction has it (Vovk, Gammerman and Shafer 2005).
 """
 
@@ -41,6 +42,8 @@ _LEARNING_PER_S = 1.5  # forecasts that an object is worth each second: those of
 _STRIDE_S = 0.1
 _ALIKE = 0.4  # difference in log time up to which an elapsed time stands for a horizon
 _LEAST_HITS = 3
+_NODE_SHARES = np.arange(0.1, 1.0, 0.2)
+_NODE_DIRECTIONS = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]) / np.sqrt(2.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,16 +236,19 @@ def learn(
         variance = variance * grow**2
     moved = c_now["mean"] - start
     share = kept(times, law, experience)[0]
-    squares = (moved - share * shift) ** 2 / variance
+    wrong = moved - share * shift
+    unseen = _noise(c_now, now.scene, law)[2]
     typical = radius([0.5], times, law, experience)[0, 0] ** 2 / (2.0 * stats.f.ppf(0.5, 2, law.tail_degrees))
     radii, foretold, came_true = experience.radii.copy(), experience.foretold.copy(), experience.came_true.copy()
+    reach = np.sqrt(2.0 * stats.f.ppf(_NODE_SHARES, 2, law.tail_degrees))
+    nodes = (reach[:, None, None] * _NODE_DIRECTIONS).reshape(-1, 2)
     for n, group in enumerate(GROUPS):
-        square = squares[:, group].sum(axis=1)
-        log_radius = 0.5 * np.log(np.maximum(square, 1e-12))
+        at_nodes = wrong[:, None, group] + nodes * unseen[:, None, group]
+        log_radius = 0.5 * np.log(np.maximum((at_nodes**2 / variance[:, None, group]).sum(axis=2), 1e-12))
         bins = np.clip(np.searchsorted(_EDGES, log_radius) - 1, 0, radii.shape[2] - 1)
-        np.add.at(radii[h, n], bins, weight)
+        radii[h, n] += weight / len(nodes) * np.bincount(bins.ravel(), minlength=radii.shape[2])
         # The information of Student's t: what is far off says little of the rest.
-        nu = law.tail_degrees
+        nu, square = law.tail_degrees, (wrong[:, group] ** 2 / variance[:, group]).sum(axis=1)
         trust = weight * (nu + 2.0) / (nu + square / typical[n]) / typical[n]
         information = trust[:, None] * shift[:, group] / variance[:, group]
         foretold[h, group] += (information * shift[:, group]).sum(axis=0)
@@ -328,7 +334,8 @@ def _noise(components: Records, scene: Records, law: ForecastConfig) -> tuple[Fl
     g = components["scale"][:, None]
     factor = np.ones((len(components), 4))
     factor[:, :2] = (scene["process_position"] * np.exp(components["log_noise_factor"]))[:, None]
-    return np.array(law.relaxation_s), np.array(law.diffusion) * g * factor, np.array(law.jitter) * g
+    measured = np.repeat([scene["measurement_position"], scene["measurement_size"]], 2)
+    return np.array(law.relaxation_s), np.array(law.diffusion) * g * factor, np.array(law.jitter) * g * measured
 
 
 def _diffused(t: FloatArray, T: FloatArray) -> FloatArray:
