@@ -21,6 +21,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from tracker.app.fans import fan_maker
 from tracker.app.hub import Event, Hub, LiveFrame, LiveStats, State
 from tracker.app.inputs import Detect, Job, chosen_detector, estimates_camera_motion, seen_by
 from tracker.config import Config
@@ -34,6 +35,7 @@ from tracker.media.regions import Area, Line, RegionCount, RegionEvent, RegionMo
 from tracker.media.window import Window, save_snapshot
 from tracker.structures import Detections, Frame, Image, Tracks
 from tracker.tracking.camera import CameraMotion, CameraMotionEstimator
+from tracker.tracking.forecast import Fans
 from tracker.tracking.online import Tracker, warm_up
 
 _POLL_S = 0.02  # keys, pauses and signals are looked at this often while no picture comes
@@ -212,6 +214,7 @@ class _Seen:
     events: tuple[RegionEvent, ...] = ()
     regions: tuple[Area | Line, ...] = ()
     counts: tuple[RegionCount, ...] = ()
+    fans: Fans | None = None
 
 
 class _Follower:
@@ -230,6 +233,7 @@ class _Follower:
         self._camera = CameraMotionEstimator() if estimates_camera_motion(self._job) else None
         self._limit = job.config.live.detector_failures
         self._tracker = Tracker(job.config)
+        self._foretell = fan_maker(job.config)
         self._recorded = _recorded_detector(job)
         self._detector = None if self._recorded is not None else chosen_detector(self._job)
         self._shape: tuple[int, ...] | None = None
@@ -278,10 +282,12 @@ class _Follower:
             self._end_identities("the picture shows another scene")
         reported = self._tracker.update(detections, frame.time_s, motion.affine)
         drawn = self._tracker.tracks(coasting=True)
+        fans = None if self._foretell is None else self._foretell(self._tracker.state, motion.affine)
         ended_s = time.perf_counter()
         self._count(reported, drawn)
         self._seen += 1
-        seen = _Seen(self._seen, frame, reported, drawn, 1e3 * (detected_s - began_s), 1e3 * (ended_s - detected_s))
+        took_ms = 1e3 * (detected_s - began_s), 1e3 * (ended_s - detected_s)
+        seen = _Seen(self._seen, frame, reported, drawn, *took_ms, fans=fans)
         return seen if self._monitor is None else self._watched(seen, self._monitor)
 
     def _watched(self, seen: _Seen, monitor: RegionMonitor) -> _Seen:
@@ -319,6 +325,8 @@ class _Follower:
             self._ended += self._monitor.cut()
         if ended := len(self._tracker.state.components):
             self._tracker.cut()
+            if self._foretell is not None:
+                self._foretell.cut()
             self._notice(f"{reason}: {ended} identities end")
 
     def _count(self, reported: Tracks, drawn: Tracks) -> None:
@@ -508,7 +516,7 @@ class _Loop:
         assert seen.frame.image is not None
         if self._painter is None or (self._painted is not None and self._painted.shape != seen.frame.image.shape):
             self._painter = OverlayPainter(self._job.config.overlay, self._follower.class_names, seen.regions)
-        return self._painter.paint(seen.frame, seen.drawn, seen.counts)
+        return self._painter.paint(seen.frame, seen.drawn, seen.counts, seen.fans)
 
     def _refresh_window(self) -> None:
         if self._window is not None and self._painted is not None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tracker.app.diagnostics import TextFile, detection_rows, diagnostic_rows, diagnostics_file
+from tracker.app.fans import fan_maker
 from tracker.app.inputs import Detect, Input, Job, open_input
 from tracker.app.outputs import DETECTIONS, DIAGNOSTICS, EVENTS, OVERLAY, TRACKS, RunFolder
 from tracker.app.refining import Report, refine_reports, waiting_for_births
@@ -30,6 +31,7 @@ from tracker.media.sinks import OverlayVideo, TrackFile
 from tracker.media.sources import open_video
 from tracker.structures import Detections, FloatArray, Frame, Image, Tracks
 from tracker.tracking.camera import CameraMotion, CameraMotionEstimator
+from tracker.tracking.forecast import Fans
 from tracker.tracking.online import Tracker, warm_up
 from tracker.tracking.state import StepInfo
 
@@ -44,6 +46,7 @@ class Step:
     tracks: Tracks
     drawn: Tracks
     counts: tuple[RegionCount, ...] = ()
+    fans: Fans | None = None
 
 
 Steps: TypeAlias = Generator[Step, None, None]
@@ -214,6 +217,11 @@ def run(
         For input that cannot be used or output that cannot be written.
     """
     stop = stop or threading.Event()
+    if overlay and job.config.overlay.forecast_s and _is_offline(job.config):
+        raise ConfigurationError(
+            f"overlay.forecast_s is {job.config.overlay.forecast_s:g}; with tracking.smoothing: offline it must be 0: "
+            "the future is known by then"
+        )
     with open_input(job, stop, notice) as source:
         extra = (DIAGNOSTICS, DETECTIONS) if diagnostics else ()
         monitor = _region_monitor(job, source)
@@ -277,7 +285,8 @@ def _tracked(
         config = waiting_for_births(config)
     tracker = Tracker(config)
     lag = config.tracking.lag_frames
-    waiting: deque[Seen] = deque()
+    waiting: deque[tuple[Seen, Fans | None]] = deque()
+    foretell = fan_maker(config) if with_drawn else None
 
     def detect(frames: list[Frame]) -> list[Seen]:
         return [
@@ -289,13 +298,17 @@ def _tracked(
         frame, detections, camera = seen
         if camera.is_cut:
             tracker.cut()
+            if foretell is not None:
+                foretell.cut()
         tracks = tracker.update(detections, source.time_s(frame), camera.affine)
         if learned is not None and tracker.info is not None:
             learned(frame, detections, tracker.info)
-        waiting.append(seen)
+        waiting.append((seen, None if foretell is None else foretell(tracker.state, camera.affine)))
         if len(waiting) <= lag:
             return None
-        return Step(*waiting.popleft(), tracks, tracker.tracks(coasting=True) if with_drawn and not lag else tracks)
+        earlier, fans = waiting.popleft()
+        drawn = tracker.tracks(coasting=True) if with_drawn and not lag else tracks
+        return Step(*earlier, tracks, drawn, fans=fans)
 
     # Without a video there is nothing to wait for, and handing over would cost more than the work.
     frames = source.frames if source.video is None else ahead(times.iterate("decode", source.frames))
@@ -309,7 +322,8 @@ def _tracked(
             yield from (step for step in tracked if step is not None)
         # A run that is stopped takes in no further frame, so that this is its end too.
         for tracks in tracker.flush():
-            yield Step(*waiting.popleft(), tracks, tracks)
+            earlier, fans = waiting.popleft()
+            yield Step(*earlier, tracks, tracks, fans=fans)
 
     return reported()
 
@@ -394,7 +408,7 @@ def _painted(steps: Steps, overlay_video: OverlayVideo, painter: OverlayPainter,
     """Chain drawing and encoding to the tracker's steps."""
 
     def draw(step: Step) -> tuple[Step, Image]:
-        return step, painter.paint(step.frame, step.drawn, step.counts)
+        return step, painter.paint(step.frame, step.drawn, step.counts, step.fans)
 
     def encode(painted: tuple[Step, Image]) -> Step:
         step, image = painted

@@ -62,6 +62,12 @@ def track(
         typer.Option(metavar="HZ", help="Frame rate; wins over that of a seqinfo.ini and of the video."),
     ] = None,
     settings: SetOption = None,
+    forecast: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="Draw fans: where feet will be within this time, with 50 and 90 % probability."
+        ),
+    ] = None,
     no_video: Annotated[
         bool,
         typer.Option("--no-video", help="Write no overlay.mp4 (and remove that of an earlier run)."),
@@ -100,14 +106,19 @@ def track(
         raise typer.BadParameter("nothing to track: give --video, --detections or both", param_hint="--video")
     if fps is not None and not 0.0 < fps < float("inf"):
         raise typer.BadParameter(f"{fps:g} is not a positive number", param_hint="--fps")
+    if forecast is not None and not 0.0 < forecast < float("inf"):
+        raise typer.BadParameter(f"{forecast:g} is not a positive number", param_hint="--forecast")
+    if forecast is not None and (video is None or no_video):
+        raise typer.BadParameter("is drawn on the overlay, which needs --video", param_hint="--forecast")
     with one_line_errors():
         from tracker.app.inputs import Job
         from tracker.app.pipeline import run
         from tracker.config import load_config
 
+        fan_settings = [] if forecast is None else [f"overlay.forecast_s={forecast}"]
         motion_settings = [f"tracking.camera_motion={camera_motion}"] if camera_motion in {"auto", "none"} else []
         chosen = detector_settings(model, classes, detections)
-        loaded = load_config(config, [*(settings or ()), *chosen, *motion_settings])
+        loaded = load_config(config, [*(settings or ()), *chosen, *motion_settings, *fan_settings])
         if camera_motion == "auto" and (
             video is None or (detections is None and loaded.detection.kind == "background")
         ):

@@ -21,6 +21,7 @@ from tracker.config import OverlayConfig
 from tracker.media.region_painter import RegionPainter
 from tracker.media.regions import Area, Line, RegionCount
 from tracker.structures import FloatArray, Frame, Image, Status, Tracks
+from tracker.tracking.forecast import Fans
 
 Color: TypeAlias = tuple[int, int, int]
 """Blue, green, red, each 0 to 255."""
@@ -44,6 +45,8 @@ _LMS_TO_RGB = np.array(
     ]
 )
 _FADE_STEPS = 4
+_FAN_OPACITY = 0.6
+_CIRCLE = np.stack([trig(np.linspace(0.0, 2.0 * np.pi, 24, endpoint=False)) for trig in (np.cos, np.sin)], axis=1)
 _SMOOTHING_ROUNDS = 3
 _SAMPLED = np.linspace(0.0, 1.0, 6)  # where along a line its ground is looked at
 _MOST_DASHES = 4
@@ -94,11 +97,13 @@ class OverlayPainter:
         self._inks: dict[int, _Inks] = {}
         self._labels: dict[tuple[str, bool], _Label] = {}
 
-    def paint(self, frame: Frame, tracks: Tracks, counts: Sequence[RegionCount] = ()) -> Image:
+    def paint(
+        self, frame: Frame, tracks: Tracks, counts: Sequence[RegionCount] = (), fans: Fans | None = None
+    ) -> Image:
         """Return a new image with the tracks drawn, and each region with its count; frames come in order of time.
 
         Confirmed objects have full lines, coasting ones are dashed; tentative ones are thin and faint, without
-        trail, ellipse and label.
+        trail, ellipse, label and fan. Fans lie beneath all tracks.
 
         Raises
         ------
@@ -116,6 +121,9 @@ class OverlayPainter:
         named = shown.select(shown.status != Status.TENTATIVE)
         self._colors = {i: self._colors.get(i) or track_color(i) for i in shown.ids.tolist()}
 
+        if fans is not None:
+            for row in np.flatnonzero(np.isin(fans.ids, named.ids)).tolist():
+                _draw_fan(image, fans, row, self._colors[int(fans.ids[row])])
         if self._config.trail_s > 0.0:
             self._extend_trails(named, frame.time_s, pen)
             self._draw_trails(image, named, frame.time_s, pen)
@@ -357,6 +365,32 @@ def _draw_ellipses(
     for ring, color in zip(rings, colors, strict=True):
         cv2.fillPoly(image, [ring[0], ring[1]], _CASING, cv2.LINE_8, _SUBPIXEL_BITS)
         cv2.fillPoly(image, [ring[2], ring[3]], color, cv2.LINE_8, _SUBPIXEL_BITS)
+
+
+def _draw_fan(image: Image, fans: Fans, row: int, color: Color) -> None:
+    """Lay the bands of one object over the ground, the widest palest, each thinner the farther ahead it looks.
+
+    A band is what its ellipses sweep: the hulls of each with the next, from a point under the object on.
+    """
+    spread = fans.axes[:, row, :, None] * _CIRCLE  # (S, T, corners, 2)
+    rings = fans.centres[row, :, None] + spread
+    low = np.clip(np.floor(rings.min(axis=(0, 1, 2))), 0, image.shape[1::-1]).astype(int)
+    high = np.clip(np.ceil(rings.max(axis=(0, 1, 2))) + 1, 0, image.shape[1::-1]).astype(int)
+    if not (high > low).all():
+        return
+    cover = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
+    rings = np.rint(_near(rings - low, image)).astype(np.int32)
+    steps = len(fans.times_s)
+    for rank, band in enumerate(np.argsort(-fans.shares).tolist()):
+        for t in range(steps - 1, -1, -1):  # what is nearer in time, and likelier, lies on top
+            hull = cv2.convexHull(np.concatenate([rings[band, t], rings[band, max(t - 1, 0)]]))
+            fresh = 1.0 - 0.6 * t / steps
+            cv2.fillConvexPoly(cover, hull, round(255.0 * _FAN_OPACITY * (rank + fresh) / len(fans.shares)))
+    ground = image[low[1] : high[1], low[0] : high[0]]
+    share = cv2.cvtColor(cover, cv2.COLOR_GRAY2BGR)
+    ink = np.full_like(ground, color)
+    through = cv2.multiply(ground, cv2.bitwise_not(share), scale=1 / 255)
+    ground[:] = cv2.add(through, cv2.multiply(ink, share, scale=1 / 255))
 
 
 def _smoothed(points: FloatArray, is_last: NDArray[np.bool_]) -> FloatArray:

@@ -10,13 +10,15 @@ Velocity reverts to rest with relaxation time T (Ornstein and Uhlenbeck 1930). W
     mean = m + k phi v,   variance = P00 + J + 2 phi P01 + phi^2 P11 + sigma^2 D,
     D = T^3 [r - 2 (1 - e^-r) + (1 - e^-2r)/2],   J = (j g noise factor of the scene's measurements)^2
 
-with J the distance from the tracked box to the object that stays while time goes on. The radius sqrt(sum e^2/variance) of the error in (x, y), and in (width, height), is that of Student's t.
+with J the distance from the tracked box to the object that stays while time goes on. The radius
+sqrt(sum e^2/variance) of the error in (x, y), and in (width, height), is that of Student's t.
 
 No single law fits walkers, dancers and driving. Two things are therefore learned for each scene from its own past,
 at the horizons :data:`HORIZONS_S`: the share k of the foretold displacement that comes true, and the distribution
 of the radius, as a histogram; both start from the law with the weight of ``prior_count`` forecasts. What came is known
-only as the tracked box that claimed a detection then, about which the object lies as J says; that is added at quadrature nodes. A band of share p
-is the ellipse at the histogram's p-quantile, as conformal prediction has it (Vovk, Gammerman and Shafer 2005).
+only as the tracked box that claimed a detection then; the object lies about it as J says, which quadrature adds. A
+band of share p is the ellipse at the histogram's p-quantile, as conformal prediction has it (Vovk, Gammerman and
+Shafer 2005).
 """
 
 from __future__ import annotations
