@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import typer
 
+from tracker.cli.anomaly import anomaly
 from tracker.cli.configuration import show_config
 from tracker.cli.convert import convert
 from tracker.cli.evaluate import evaluate
+from tracker.cli.heatmap import heatmap
 from tracker.cli.live import live
 from tracker.cli.refine import refine
 from tracker.cli.report import report
@@ -24,6 +26,8 @@ app.callback(invoke_without_command=True)(track)
 app.command("eval")(evaluate)
 app.command("report")(report)
 app.command("refine")(refine)
+app.command("heatmap")(heatmap)
+app.command("anomaly")(anomaly)
 app.command("convert")(convert)
 app.command("config")(show_config)
 app.command("live")(live)

@@ -1,0 +1,94 @@
+"""``track heatmap``: where objects are and go, as a picture."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tracker.cli.common import ConfigOption, SetOption, one_line_errors
+
+
+class What(StrEnum):
+    """Kinds of maps; those of :data:`tracker.evaluation.maps.WHAT`, which help must not load."""
+
+    PRESENCE = "presence"
+    SPEED = "speed"
+    DIRECTION = "direction"
+    ENTRIES = "entries"
+
+
+def heatmap(
+    tracks: Annotated[Path, typer.Option(metavar="FILE", help="Tracks of any format of `track convert`.")],
+    what: Annotated[
+        What,
+        typer.Option(
+            help="Where they are, how fast or which way they go, or where they come and go.", show_choices=True
+        ),
+    ] = What.PRESENCE,
+    video: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="The pictures, for the ground; an empty one with axes without."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE.png", help="The map.", show_default="<name>-<what>.png beside --tracks"
+        ),
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the grid of cells too.")] = None,
+    frame: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Frame for the ground.", show_default="median of some, without people"),
+    ] = None,
+    cell: Annotated[
+        float | None,
+        typer.Option(metavar="PX", help="Side of a cell of the grid.", show_default="a 192nd of the longer side"),
+    ] = None,
+    spread: Annotated[
+        float, typer.Option(metavar="X", help="Smoothing, in units of sqrt(width x height) of each box.")
+    ] = 0.2,
+    diagnostics: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Variances of the run.", show_default="diagnostics.csv beside tracks.txt, if any"
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(metavar="HZ", help="Frame rate.", show_default="that of a seqinfo.ini, or of the video"),
+    ] = None,
+    config: ConfigOption = "default.yaml",
+    settings: SetOption = None,
+) -> None:
+    """Draw where objects are and go: the mixture averaged over time.
+
+    Example: track heatmap --tracks in-tracks/tracks.txt --video in.mp4 --what direction
+    """
+    for value, name in ((fps, "--fps"), (cell, "--cell"), (spread, "--spread")):
+        if value is not None and not 0.0 < value < float("inf"):
+            raise typer.BadParameter(f"{value:g} is not a positive number", param_hint=name)
+    if frame is not None and video is None:
+        raise typer.BadParameter("is a frame of --video", param_hint="--frame")
+    with one_line_errors():
+        from tracker.app.mapping import map_heat
+        from tracker.config import load_config
+
+        done = map_heat(
+            tracks,
+            what.value,
+            output or tracks.with_name(f"{tracks.stem}-{what.value}.png"),
+            load_config(config, settings or ()),
+            video=video,
+            frame=frame,
+            diagnostics=diagnostics,
+            frame_rate_hz=fps,
+            cell_px=cell,
+            spread=spread,
+            csv=csv,
+            notice=lambda line: typer.echo(line, err=True),
+        )
+    files = ", ".join(str(path) for path in done.files)
+    typer.echo(f"{files}: {done.tracks} objects, {done.presence_s:.1f} object-seconds")
