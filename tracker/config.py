@@ -256,7 +256,7 @@ class ForecastConfig(_Section):
         description="noise of the velocity in g per s^1.5, times the factors that tracking has learned of the motion",
     )
     jitter: PositivePerCoordinate = Field(
-        (0.065, 0.08, 0.1, 0.08),
+        (0.065, 0.075, 0.1, 0.08),
         description="standard deviation in g of tracked boxes about their objects, times the factor that tracking has "
         "learned of the measurements",
     )

@@ -14,6 +14,7 @@ from tracker.config import OverlayConfig
 from tracker.media import overlay
 from tracker.media.overlay import OverlayPainter, track_color
 from tracker.structures import Frame, Image, Status, Tracks
+from tracker.tracking.forecast import Fans
 
 ALL_OFF = OverlayConfig(boxes=False, labels=False, ellipses=False, trail_s=0.0)
 GROUND = np.random.default_rng(0).integers(90, 110, (240, 320, 3), dtype=np.uint8)
@@ -342,3 +343,48 @@ def test_labels_name_the_class_where_there_are_several(monkeypatch: pytest.Monke
     assert written(monkeypatch, 5, names) == "7 c5"
     assert written(monkeypatch, 2, {2: "car"}) == "7"
     assert [written(monkeypatch, label, None) for label in (0, 2)] == ["7", "7 c2"]
+
+
+def fans_of(ids: Sequence[int], centres: Sequence[Sequence[float]], half_px: float = 10.0) -> Fans:
+    """Return fans of one object after the other, each with two circles of 50 and 90 % that grow with time."""
+    K, T = len(ids), 2
+    axes = np.full((2, K, T, 2), half_px) * np.array([0.5, 1.0])[:, None, None, None]
+    places = np.broadcast_to(np.array(centres, float)[:, None], (K, T, 2)) + np.array([[0.0, 0.0], [40.0, 0.0]])
+    return Fans(np.array(ids), np.array([0.5, 1.0]), np.array([0.5, 0.9]), places, axes)
+
+
+def painted_fans(tracks: Tracks, fans: Fans, image: Image = GROUND) -> Image:
+    return OverlayPainter(ALL_OFF).paint(Frame(1, 0.0, image), tracks, fans=fans)
+
+
+def test_a_fan_covers_what_its_bands_sweep_and_nothing_else() -> None:
+    image = painted_fans(tracks_of([BOX], ids=[3]), fans_of([3], [[120, 180]])).astype(int)
+    y, x = np.nonzero((image != GROUND).any(axis=2))
+    assert (x.min(), x.max()) == (pytest.approx(110, abs=1), pytest.approx(170, abs=1))
+    assert (y.min(), y.max()) == (pytest.approx(170, abs=1), pytest.approx(190, abs=1))
+    toward = np.abs(image - GROUND).sum(axis=2)
+    assert toward[180, 120] > toward[172, 120] > 0, "the likelier band is the stronger"
+    assert toward[180, 120] > toward[180, 160] > 0, "what is farther ahead is paler"
+    # Each pixel lies between the ground and the track's colour: one can see through.
+    color = np.array(track_color(3))
+    low, high = np.minimum(GROUND, color) - 1, np.maximum(GROUND, color) + 1
+    assert ((image >= low) & (image <= high)).all()
+    assert not (image == color).all(axis=2).any()
+
+
+def test_fans_of_nobody_or_of_the_tentative_are_not_drawn() -> None:
+    fans = fans_of([3], [[120, 180]])
+    np.testing.assert_array_equal(painted_fans(tracks_of([BOX], ids=[4]), fans), GROUND)
+    np.testing.assert_array_equal(painted_fans(tracks_of([BOX], ids=[3], status=Status.TENTATIVE), fans), GROUND)
+    assert changed(painted_fans(tracks_of([BOX], ids=[3], status=Status.COASTING), fans)).any()
+
+
+@pytest.mark.parametrize("centre", [(-500.0, 100.0), (0.0, 0.0), (319.0, 239.0), (1e7, 1e7)])
+def test_a_fan_may_leave_the_picture(centre: tuple[float, float]) -> None:
+    image = painted_fans(tracks_of([BOX], ids=[3]), fans_of([3], [centre], half_px=60.0))
+    assert changed(image).any() == (max(centre) < 1000 and min(centre) >= 0)
+
+
+def test_a_wide_fan_does_not_overflow() -> None:
+    image = painted_fans(tracks_of([BOX], ids=[3]), fans_of([3], [(160.0, 120.0)], half_px=1e8))
+    assert changed(image).all()

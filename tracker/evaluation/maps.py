@@ -12,9 +12,11 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Rectangle
+from scipy.ndimage import uniform_filter1d
 
 from tracker.evaluation.heat import Doors, Heat
 from tracker.structures import FloatArray, Image
@@ -28,6 +30,7 @@ _PAPER, _TEXT, _QUIET = "#16181d", "#f2f3f5", "#a9afba"
 _CAME, _WENT = "#3fd0c9", "#ffa24a"
 _DIMMED = 0.62
 _OPACITY = 0.8
+_SMOOTHED_ROWS = 5
 _ARROWS = 30  # along the longer side
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -52,7 +55,7 @@ class _Map:
         wide, high = self.zoom * width, self.zoom * height
         strip = 82 * self.text
         margin = (46 * self.text, 26 * self.text) if image is None else (0.0, 0.0)  # for the ticks of a blank map
-        full = (wide + 2 * margin[0] * (image is None), high + strip + margin[1])
+        full = (wide + 1.5 * margin[0], high + strip + 1.5 * margin[1])
         self.figure = Figure(figsize=(full[0] / _DPI, full[1] / _DPI), dpi=_DPI)
         FigureCanvasAgg(self.figure)
         self._full = full
@@ -103,7 +106,7 @@ class _Map:
         shown = [_rounded(float(tick)) for tick in ticks]
         bar.set_ticks(shown, labels=[f"{tick:g}" for tick in shown])
         bar.ax.tick_params(labelsize=8 * self.text, length=2, pad=2)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         panel.set_title(label, fontsize=8.5 * self.text, color=_TEXT, loc="left", pad=4 * self.text)
 
     def png(self) -> bytes:
@@ -153,9 +156,9 @@ def heat_map(
         top = _high(presence)
         weight = np.clip(presence / top, 0.0, 1.0)
         if what == "presence":
-            norm, colors = PowerNorm(0.5, 0.0, top, clip=True), mpl.colormaps["inferno"]
-            _lay(drawing.axes, heat, colors(norm(presence)), _OPACITY * np.clip(2.6 * weight**0.5, 0.0, 1.0))
-            drawing.scale(colors, norm, f"object-seconds per {unit_px} x {unit_px} px")
+            root, colors = PowerNorm(0.5, 0.0, top, clip=True), mpl.colormaps["inferno"]
+            _lay(drawing.axes, heat, colors(root(presence)), _OPACITY * np.clip(2.6 * weight**0.5, 0.0, 1.0))
+            drawing.scale(colors, root, f"object-seconds per {unit_px} x {unit_px} px")
             _square(drawing, unit_px, 300)
         elif what == "speed":
             speed = np.nan_to_num(heat.speed_px_s)
@@ -199,32 +202,45 @@ def surprise_map(
     """
     with mpl.rc_context(_STYLE):
         drawing = _Map(size_px, image, "What was unusual here", notes)
-        colors, norm = mpl.colormaps["plasma"], Normalize(0.0, 3.0, clip=True)
-        text, placed = drawing.text, []
-        for path, label in reversed(paths):
-            x, y, rarity = path.T
-            drawing.axes.plot(x, y, color="#0b0c0f", linewidth=4.2 * text, alpha=0.75, solid_capstyle="round")
-            drawing.axes.scatter(x, y, c=colors(norm(rarity)), s=13 * text**2, linewidths=0, zorder=3)
-            worst = int(rarity.argmax())
-            placed.append((x[worst], y[worst], label))
-        for x_px, y_px, label in placed:
-            drawing.axes.annotate(
+        shades = mpl.colormaps["plasma"](np.linspace(0.22, 1.0, 256))  # the darkest would be lost on the ground
+        colors, norm = ListedColormap(shades.tolist(), "rare"), Normalize(0.0, 3.0, clip=True)
+        text = drawing.text
+        taken: list[tuple[float, float, float]] = []
+        for path, _ in reversed(paths):
+            smooth = uniform_filter1d(path, min(_SMOOTHED_ROWS, len(path)), axis=0, mode="nearest")
+            drawing.axes.plot(*smooth[:, :2].T, color="#0b0c0f", linewidth=5.0 * text, alpha=0.6, zorder=3)
+            pieces = np.stack([smooth[:-1, :2], smooth[1:, :2]], axis=1)
+            drawing.axes.add_collection(
+                LineCollection(
+                    list(pieces), colors=colors(norm(smooth[1:, 2])), linewidths=3.0 * text, capstyle="round", zorder=3
+                )
+            )
+        high_px, wide_px = 14.0 * text / drawing.zoom, 6.8 * text / drawing.zoom
+        for path, label in paths:
+            worst = int(path[:, 2].argmax())
+            half = 0.5 * wide_px * len(label)
+            x_px = min(max(float(path[worst, 0]), half + 4), max(size_px[0] - half - 4, half + 4))
+            y_px = min(max(float(path[worst, 1]) - high_px, high_px), size_px[1] - high_px)
+            # Up, until it lies on no other label.
+            while any(abs(y_px - y) < high_px and abs(x_px - x) < half + other for x, y, other in taken):
+                y_px -= 0.5 * high_px
+            taken.append((x_px, y_px, half))
+            drawing.axes.text(
+                x_px,
+                y_px,
                 label,
-                (min(max(x_px, 0), size_px[0]), min(max(y_px, 0), size_px[1])),
-                xytext=(0, 9 * text),
-                textcoords="offset points",
-                ha="left" if x_px < 0.15 * size_px[0] else "right" if x_px > 0.85 * size_px[0] else "center",
-                fontsize=9.5 * text,
+                ha="center",
+                va="center",
+                fontsize=9 * text,
                 fontweight="bold",
                 zorder=5,
-                annotation_clip=False,
                 path_effects=[patheffects.withStroke(linewidth=2.6 * text, foreground="#0b0c0f")],
             )
-        panel = drawing.panel(22, 34, 250, 12)
+        panel = drawing.panel(40, 34, 250, 12)
         bar = drawing.figure.colorbar(ScalarMappable(norm, colors), cax=panel, orientation="horizontal")
         bar.set_ticks([0, 1, 2, 3], labels=["all", "1 in 10", "1 in 100", "1 in 1000"])
         bar.ax.tick_params(labelsize=8 * text, length=2, pad=2)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         panel.set_title("as rare as, of what was seen here", fontsize=8.5 * text, color=_TEXT, loc="left", pad=4 * text)
         return drawing.png()
 

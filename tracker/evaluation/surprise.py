@@ -12,6 +12,7 @@ the mixture it is uniform (Vovk, Gammerman and Shafer 2005 call it a conformal p
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,15 +42,12 @@ class Ordinary:
     ----------
     mixture
         Fitted to all tracks.
-    fold_mixtures
-        Fitted without the tracks of each fold.
     calibration
         By pattern of known features, as bytes of the mask, the held-out surprises of the rows, ascending.
     """
 
     mixture: GaussianMixture
-    fold_mixtures: tuple[GaussianMixture, ...]
-    calibration: dict[bytes, FloatArray]
+    calibration: Mapping[bytes, FloatArray]
 
     def judge(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return (N,) scores and p of rows that the mixture was not fitted to; NaN marks what is not known of a row.
@@ -113,7 +111,7 @@ def features_of(table: TrackTable, velocity_px_s: FloatArray, typical_px: float)
 
 def learn_ordinary(
     features: FloatArray, tracks: IntArray, fitted: NDArray[np.bool_] | None = None, *, seed: int = 0
-) -> tuple[Ordinary, FloatArray]:
+) -> tuple[Ordinary, Mapping[bytes, FloatArray]]:
     """Learn what is ordinary.
 
     Parameters
@@ -132,7 +130,8 @@ def learn_ordinary(
     ordinary
         For rows of others.
     surprises
-        (N,) negative log density of each row under the mixture fitted without its track.
+        By pattern of known features, as bytes of the mask, the (N,) negative log density of each row under the mixture
+        fitted without its track; NaN where a row lacks a feature of the pattern.
 
     Raises
     ------
@@ -151,20 +150,17 @@ def learn_ordinary(
     folds = min(_FOLDS, len(names))
     fold = np.random.default_rng(seed).permutation(len(names))[track] % folds
     masks = _patterns_of(features)
-    without, held_out = [], {mask.tobytes(): np.empty(len(features)) for mask in masks}
-    surprises = np.empty(len(features))
+    surprises = {mask.tobytes(): np.full(len(features), np.nan) for mask in masks}
     for n in range(folds):
         mine = fold == n
         fit = _mixture(best.n_components, seed)
         fit.warm_start, fit.mixture_ = True, best.mixture_
-        others = (weights > 0) & ~mine
-        without.append(fit.fit(features[others] if others.any() else features[~mine]))
-        surprises[mine] = -fit.score_samples(features[mine])
+        fit.fit(features[(weights > 0) & ~mine])
         for mask in masks:
-            held_out[mask.tobytes()][mine] = -fit.score_samples(np.where(mask, features[mine], np.nan))
-    complete = ~np.isnan(features)
-    calibration = {mask.tobytes(): np.sort(held_out[mask.tobytes()][(complete | ~mask).all(axis=1)]) for mask in masks}
-    return Ordinary(best, tuple(without), calibration), surprises
+            rows = np.flatnonzero(mine & (~np.isnan(features) | ~mask).all(axis=1))
+            surprises[mask.tobytes()][rows] = -fit.score_samples(np.where(mask, features[rows], np.nan))
+    calibration = {mask: np.sort(values[~np.isnan(values)]) for mask, values in surprises.items()}
+    return Ordinary(best, calibration), surprises
 
 
 def surprise(table: TrackTable, frame_rate_hz: float, seed: int = 0) -> tuple[Surprise, Ordinary]:
@@ -181,8 +177,15 @@ def surprise(table: TrackTable, frame_rate_hz: float, seed: int = 0) -> tuple[Su
     began = np.full(track.max() + 1, np.iinfo(np.int64).max)
     np.minimum.at(began, track, table.frames)
     ordinary, surprises = learn_ordinary(features, table.ids, (table.frames - began[track]) % stride == 0, seed=seed)
-    p = _rank_among_others(surprises, track)
-    scores = surprises - np.median(surprises)
+    scores, p = np.empty(len(table)), np.empty(len(table))
+    known = ~np.isnan(features)
+    for mask in np.unique(known, axis=0):
+        rows, told = (known == mask).all(axis=1), surprises[mask.tobytes()]
+        scores[rows] = told[rows] - np.nanmedian(told)
+        p[rows] = _rank_among_others(told, track)[rows]
+    by_itself = {
+        name: _rank_among_others(surprises[_only(columns).tobytes()], track) for name, columns in ASPECTS.items()
+    }
 
     order = np.lexsort((table.frames, track))
     starts = np.searchsorted(track[order], np.arange(track.max() + 2))
@@ -195,19 +198,10 @@ def surprise(table: TrackTable, frame_rate_hz: float, seed: int = 0) -> tuple[Su
         at = int(medians.argmin())
         least.append(float(medians[at]))
         worst.append(int(mine[at + wide // 2]))
-    ranking = np.lexsort((-scores[worst], least))
-    rows = np.array(worst)[ranking]
-    return (
-        Surprise(
-            scores,
-            p,
-            table.ids[rows],
-            np.array(least)[ranking],
-            rows,
-            tuple(_aspect(ordinary, features[row], float(p[row])) for row in rows.tolist()),
-        ),
-        ordinary,
-    )
+    ranking = np.lexsort((-scores[worst], np.array(least)))
+    shown = np.array(worst)[ranking]
+    aspects = tuple(_aspect({name: float(of[row]) for name, of in by_itself.items()}, float(p[row])) for row in shown)
+    return Surprise(scores, p, table.ids[shown], np.array(least)[ranking], shown, aspects), ordinary
 
 
 def typical_size(table: TrackTable) -> float:
@@ -219,35 +213,36 @@ def _mixture(components: int, seed: int) -> GaussianMixture:
     return GaussianMixture(components, reg_covar=_SPREAD**2, tol=1e-3, max_iter=1000, n_init=2, random_state=seed)
 
 
+def _only(columns: tuple[int, ...]) -> NDArray[np.bool_]:
+    return np.isin(np.arange(len(FEATURES)), columns)
+
+
 def _patterns_of(features: FloatArray) -> NDArray[np.bool_]:
     """Return the (P, D) masks of known features that rows are ranked by: those that occur, and the aspects."""
-    wanted = [*(~np.isnan(features)), np.ones(features.shape[1], np.bool_)]
+    wanted = [*np.unique(~np.isnan(features), axis=0), np.ones(features.shape[1], np.bool_)]
     if features.shape[1] == len(FEATURES):
-        unmoved = np.isin(np.arange(len(FEATURES)), ASPECTS["motion"], invert=True)
-        wanted += [unmoved, *(np.isin(np.arange(len(FEATURES)), columns) for columns in ASPECTS.values())]
+        wanted += [~_only(ASPECTS["motion"]), *map(_only, ASPECTS.values())]
     return np.unique(np.array(wanted), axis=0)
 
 
 def _rank_among_others(surprises: FloatArray, track: IntArray) -> FloatArray:
-    """Return the share of other tracks' rows that are at least as surprising, the row itself counted with them."""
-    ascending = np.sort(surprises)
-    as_much = len(surprises) - np.searchsorted(ascending, surprises)
-    p = np.empty(len(surprises))
-    for name in range(int(track.max()) + 1):
-        mine = np.flatnonzero(track == name)
-        own = np.sort(surprises[mine])
-        own_as_much = len(mine) - np.searchsorted(own, surprises[mine])
-        p[mine] = (1.0 + as_much[mine] - own_as_much) / (1.0 + len(surprises) - len(mine))
+    """Return the share of other tracks' rows that are at least as surprising, the row itself counted with them.
+
+    Rows whose surprise is NaN are left out, and get NaN.
+    """
+    p = np.full(len(surprises), np.nan)
+    ranked = np.flatnonzero(~np.isnan(surprises))
+    values = surprises[ranked]
+    as_much = len(values) - np.searchsorted(np.sort(values), values)
+    order = np.argsort(track[ranked], kind="stable")
+    for mine in np.split(order, np.flatnonzero(np.diff(track[ranked][order])) + 1):
+        own_as_much = len(mine) - np.searchsorted(np.sort(values[mine]), values[mine])
+        p[ranked[mine]] = (1.0 + as_much[mine] - own_as_much) / (1.0 + len(values) - len(mine))
     return p
 
 
-def _aspect(ordinary: Ordinary, features: FloatArray, p: float) -> str:
-    """Return which aspect of a row is the rarest by itself."""
-    by_itself = {}
-    for name, columns in ASPECTS.items():
-        alone = np.full(len(features), np.nan)
-        alone[list(columns)] = features[list(columns)]
-        if not np.isnan(alone[list(columns)]).any():
-            by_itself[name] = float(ordinary.judge(alone[None])[1][0])
-    rarest = min(by_itself, key=lambda name: by_itself[name])
-    return rarest if by_itself[rarest] <= 5.0 * p else "combination"
+def _aspect(by_itself: Mapping[str, float], p: float) -> str:
+    """Return which aspect of a row is the rarest by itself, unless it is much less so than the whole."""
+    told = {name: share for name, share in by_itself.items() if not np.isnan(share)}
+    rarest = min(told, key=lambda name: told[name])
+    return rarest if told[rarest] <= 5.0 * p else "combination"

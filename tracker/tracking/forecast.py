@@ -180,7 +180,10 @@ def radius(shares: ArrayLike, times_s: FloatArray, law: ForecastConfig, experien
     counts = experience.radii + law.prior_count * _radii_by_law(law.tail_degrees)
     reached = np.cumsum(counts, axis=-1) / counts.sum(axis=-1, keepdims=True)
     at_horizons = np.array(
-        [[np.interp(shares, np.append(0.0, group), _EDGES) for group in horizon] for horizon in reached]
+        [
+            [np.interp(np.asarray(shares, np.float64), np.append(0.0, group), _EDGES) for group in horizon]
+            for horizon in reached
+        ]
     )  # (H, 2, S)
     return np.exp(np.moveaxis(_between_horizons(at_horizons, times_s), -1, 0))
 
