@@ -387,10 +387,9 @@ def _draw_fan(image: Image, fans: Fans, row: int, color: Color) -> None:
             fresh = 1.0 - 0.6 * t / steps
             cv2.fillConvexPoly(cover, hull, round(255.0 * _FAN_OPACITY * (rank + fresh) / len(fans.shares)))
     ground = image[low[1] : high[1], low[0] : high[0]]
-    share = cv2.cvtColor(cover, cv2.COLOR_GRAY2BGR)
-    ink = np.full_like(ground, color)
-    through = cv2.multiply(ground, cv2.bitwise_not(share), scale=1 / 255)
-    ground[:] = cv2.add(through, cv2.multiply(ink, share, scale=1 / 255))
+    through = cv2.multiply(ground, cv2.cvtColor(cv2.bitwise_not(cover), cv2.COLOR_GRAY2BGR), scale=1 / 255)
+    ink = cv2.merge([cv2.convertScaleAbs(cover, alpha=level / 255) for level in color])
+    ground[:] = cv2.add(through, ink)
 
 
 def _smoothed(points: FloatArray, is_last: NDArray[np.bool_]) -> FloatArray:
