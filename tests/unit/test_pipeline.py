@@ -22,6 +22,7 @@ from tracker.errors import ConfigurationError, DetectorError, FormatError, Outpu
 from tracker.media.overlay import OverlayPainter
 from tracker.media.sinks import OverlayVideo, TrackFile
 from tracker.structures import Image
+from tracker.tracking.forecast import Fans
 
 WIDTH_PX, HEIGHT_PX = 64, 48
 
@@ -362,16 +363,19 @@ def test_a_stopped_run_completes_its_files(lag_frames: int, tmp_path: Path, play
 def test_a_run_draws_and_writes_the_reports_that_waited(
     tmp_path: Path, play: Callable[..., FakeVideo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = []
+    drawn, from_feet = [], []
     paint = OverlayPainter.paint
 
-    def watched(painter: OverlayPainter, frame: Frame, tracks: Tracks, counts: object) -> Any:
+    def watched(painter: OverlayPainter, frame: Frame, tracks: Tracks, counts: object, fans: Fans) -> Any:
         drawn.append((frame.index, tracks.boxes_xyxy[0, 0]))
-        return paint(painter, frame, tracks, counts)
+        from_feet.append(fans.centres[0, 0, 0] - tracks.boxes_xyxy[0, [0, 2]].mean())
+        return paint(painter, frame, tracks, counts, fans)
 
     monkeypatch.setattr(OverlayPainter, "paint", watched)
-    summary, seen = run_fake(tmp_path, play, config=load_config(overrides=["tracking.lag_frames=4"]))
+    waiting = load_config(overrides=["tracking.lag_frames=4", "overlay.forecast_s=0.06"])
+    summary, seen = run_fake(tmp_path, play, config=waiting)
     assert drawn == [(n, n) for n in range(1, 13)]
+    assert np.abs(from_feet).max() < 2.0, "the fan is that of the frame it is drawn on, four frames before the newest"
     rows = (tmp_path / TRACKS).read_text().splitlines()
     assert [row.split(",")[:3] for row in rows] == [[str(n), "1", f"{n}.00"] for n in range(1, 13)]
     assert (summary.frames, summary.boxes) == (12, 12)
