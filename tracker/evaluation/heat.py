@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from tracker.formats.table import TrackTable
@@ -234,8 +233,3 @@ def doors(table: TrackTable, frame_rate_hz: float, seed: int = 0) -> Doors:
     counts = [np.bincount(label[(label >= 0) & which], minlength=best.n_components) for which in (entering, ~entering)]
     used = counts[0] + counts[1] > 0
     return Doors(best.means_[used] * unit, best.covariances_[used] * unit**2, counts[0][used], counts[1][used])
-
-
-def inside(places: FloatArray, size_px: tuple[float, float]) -> NDArray[np.bool_]:
-    """Tell which places are in the picture."""
-    return np.asarray(((places >= 0.0) & (places <= size_px)).all(axis=1))
