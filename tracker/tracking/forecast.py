@@ -28,7 +28,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from tracker.config import Config, ForecastConfig
 from tracker.structures import FloatArray, IntArray
@@ -243,10 +242,9 @@ def learn(
     share = kept(times, law, experience)[0]
     wrong = moved - share * shift
     unseen = _noise(c_now, now.scene, law)[2]
-    typical = radius([0.5], times, law, experience)[0, 0] ** 2 / (2.0 * stats.f.ppf(0.5, 2, law.tail_degrees))
+    typical = (radius([0.5], times, law, experience)[0, 0] / _radius_by_law(0.5, law.tail_degrees)) ** 2
     radii, foretold, came_true = experience.radii.copy(), experience.foretold.copy(), experience.came_true.copy()
-    reach = np.sqrt(2.0 * stats.f.ppf(_NODE_SHARES, 2, law.tail_degrees))
-    nodes = (reach[:, None, None] * _NODE_DIRECTIONS).reshape(-1, 2)
+    nodes = (_radius_by_law(_NODE_SHARES, law.tail_degrees)[:, None, None] * _NODE_DIRECTIONS).reshape(-1, 2)
     for n, group in enumerate(GROUPS):
         at_nodes = wrong[:, None, group] + nodes * unseen[:, None, group]
         log_radius = 0.5 * np.log(np.maximum((at_nodes**2 / variance[:, None, group]).sum(axis=2), 1e-12))
@@ -391,10 +389,15 @@ def _draw(
 
 
 def _radii_by_law(tail_degrees: float) -> FloatArray:
-    """Return the (B,) shares of the histogram's bins: in two dimensions radius^2 / 2 of the t is F(2, nu)."""
-    reached = stats.f.cdf(np.exp(2.0 * _EDGES) / 2.0, 2, tail_degrees)
+    """Return the (B,) shares of the histogram's bins: P(R <= r) = 1 - (1 + r^2/nu)^(-nu/2) in two dimensions."""
+    reached = -np.expm1(-0.5 * tail_degrees * np.log1p(np.exp(2.0 * _EDGES) / tail_degrees))
     reached[0], reached[-1] = 0.0, 1.0
     return np.diff(reached)
+
+
+def _radius_by_law(share: ArrayLike, tail_degrees: float) -> FloatArray:
+    """Return the radius within which Student's t of two dimensions stays with a probability."""
+    return np.asarray(np.sqrt(tail_degrees * np.expm1(-2.0 / tail_degrees * np.log1p(-np.asarray(share)))))
 
 
 def _between_horizons(values: FloatArray, times_s: FloatArray) -> FloatArray:
