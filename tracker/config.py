@@ -26,6 +26,11 @@ ClassChoice: TypeAlias = Annotated[str, BeforeValidator(lambda value: str(value)
 RegionName: TypeAlias = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f]*$")]
 PositivePerCoordinate: TypeAlias = tuple[Positive, Positive, Positive, Positive]
 """One value for each coordinate: centre x, bottom edge y, width, height."""
+Channels: TypeAlias = tuple[float, float, float]
+"""One value for each of red, green and blue."""
+
+IMAGENET_MEAN_RGB: Channels = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION_RGB: Channels = (0.229, 0.224, 0.225)
 
 
 class _Section(BaseModel):
@@ -114,6 +119,28 @@ class RecordedConfig(_Section):
     )
 
 
+class EmbeddingConfig(_Section):
+    """A neural network in an ONNX file that turns the picture of a detection into a vector: alike for one object."""
+
+    model: Path | None = Field(None, description="the file: pictures (batch, 3, height, width) to vectors (batch, any)")
+    colour_order: Literal["rgb", "bgr"] = Field("rgb", description="order of the input's channels")
+    mean: Channels = Field(
+        IMAGENET_MEAN_RGB, description="what is taken from red, green and blue, 0..1, where the graph does not do it"
+    )
+    deviation: tuple[Positive, Positive, Positive] = Field(
+        IMAGENET_DEVIATION_RGB, description="what red, green and blue are divided by then"
+    )
+    batch_boxes: int = Field(
+        16, ge=1, le=1024, description="detections that go through the network together, where its batch axis is free"
+    )
+    runtime: Literal["auto", "onnxruntime", "opencv"] = Field(
+        "auto", description="what runs the network; auto: onnxruntime if installed, else OpenCV"
+    )
+    providers: tuple[str, ...] = Field(
+        (), description="onnxruntime's execution providers in order of preference, e.g. cuda; the processor when empty"
+    )
+
+
 class DetectionConfig(_Section):
     """Where detections come from."""
 
@@ -125,6 +152,7 @@ class DetectionConfig(_Section):
     background: BackgroundConfig = BackgroundConfig()
     onnx: OnnxConfig = OnnxConfig()
     recorded: RecordedConfig = RecordedConfig()
+    embedding: EmbeddingConfig = EmbeddingConfig()
 
 
 class OverlayConfig(_Section):
@@ -232,6 +260,23 @@ class LifecycleConfig(_Section):
     veto_iou: Share = Field(0.5, description="no birth where a claimed detection overlaps more than this")
 
 
+class LikenessConfig(_Section):
+    """What is learned and remembered of objects' looks, where detections have features."""
+
+    look_memory_tau: Positive = Field(25.0, description="time, in 1/25 s, over which an object's looks are averaged")
+    sure_of_look: Probability = Field(0.8, description="responsibility from which a claim tells an object's look")
+    cover_of_look: Share = Field(0.25, description="share of an object from which, covered, its look is passed over")
+    likeness_prior_count: Positive = Field(
+        100.0, description="looks that must be compared before what is learned of them counts half"
+    )
+    change_of_look: Annotated[float, Field(gt=0.0, lt=0.5)] = Field(
+        0.1, description="share of looks that mislead; bounds what a look says at log((1 - share) / share) nats"
+    )
+    least_visible: Probability = Field(
+        0.3, description="share of a detection that must be seen, not covered by a nearer one, to know its look"
+    )
+
+
 class OfflineConfig(_Section):
     """Tracks made better when the future is known: `track refine`, and runs with smoothing: offline."""
 
@@ -287,12 +332,18 @@ class TrackingConfig(_Section):
         description="auto: from the pictures of a video, and cuts too, unless its detections come from background "
         "subtraction, which needs a still camera; none: as if it stood still; --camera-motion FILE wins",
     )
+    appearance: Literal["none", "histogram", "onnx"] = Field(
+        "none",
+        description="what the objects' looks are told by, from the pictures of a video: histogram, of colours; onnx, "
+        "the network detection.embedding.model; none: only by features that detections bring themselves",
+    )
     motion: MotionConfig = MotionConfig()
     association: AssociationConfig = AssociationConfig()
     time_laws: TimeLawsConfig = TimeLawsConfig()
     refinement: RefinementConfig = RefinementConfig()
     adaptation: AdaptationConfig = AdaptationConfig()
     lifecycle: LifecycleConfig = LifecycleConfig()
+    likeness: LikenessConfig = LikenessConfig()
     offline: OfflineConfig = OfflineConfig()
     forecast: ForecastConfig = ForecastConfig()
 

@@ -57,7 +57,8 @@ class _Rows:
         index = rows if isinstance(rows, slice) else np.asarray(rows)
         if not isinstance(index, slice) and index.size == 0 and index.dtype != np.bool_:
             index = index.astype(np.intp)
-        return type(self)(**{f.name: getattr(self, f.name)[index] for f in fields(self)})  # type: ignore[arg-type]
+        columns = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return type(self)(**{name: None if column is None else column[index] for name, column in columns.items()})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,20 +92,28 @@ class Detections(_Rows):
         (N,) in [0, 1]; 1 for all when left out.
     classes
         (N,) integer class labels; 0 for all when left out.
+    features
+        (N, D) what each detection looks like: vectors of which only the direction counts, zeros where nothing is
+        known. None when left out.
 
     Raises
     ------
     ValueError
-        For a wrong shape, a box that is not finite or has no area, or a score outside [0, 1]; the message
-        names the row.
+        For a wrong shape, a box that is not finite or has no area, a score outside [0, 1] or a feature that is not
+        finite; the message names the row.
     """
 
     boxes_xyxy: FloatArray
     scores: FloatArray
     classes: IntArray
+    features: FloatArray | None
 
     def __init__(
-        self, boxes_xyxy: ArrayLike, scores: ArrayLike | None = None, classes: ArrayLike | None = None
+        self,
+        boxes_xyxy: ArrayLike,
+        scores: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+        features: ArrayLike | None = None,
     ) -> None:
         boxes = _read_only(boxes_xyxy, np.float64, (None, 4), "boxes_xyxy")
         n = len(boxes)
@@ -123,14 +132,25 @@ class Detections(_Rows):
         if not fair.all():
             row = int(np.argmin(fair))
             raise ValueError(f"scores row {row} is {score[row]}; a score is in [0, 1]")
+        looks = None
+        if features is not None:
+            looks = _read_only(features, np.float64, (n, None), "features")
+            told = np.isfinite(looks).all(axis=1)
+            if not told.all():
+                raise ValueError(f"features row {int(np.argmin(told))} is not finite; zeros stand for nothing known")
         object.__setattr__(self, "boxes_xyxy", boxes)
         object.__setattr__(self, "scores", score)
         object.__setattr__(self, "classes", label)
+        object.__setattr__(self, "features", looks)
 
     @classmethod
     def empty(cls) -> Detections:
         """Return detections of a frame in which nothing was seen."""
         return cls(np.empty((0, 4)))
+
+    def with_features(self, features: ArrayLike) -> Detections:
+        """Return the same detections with other ``features`` (N, D)."""
+        return Detections(self.boxes_xyxy, self.scores, self.classes, features)
 
     @property
     def boxes_cxywh(self) -> FloatArray:

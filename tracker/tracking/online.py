@@ -16,6 +16,15 @@ from numpy.typing import ArrayLike
 from tracker.config import Config
 from tracker.mixture.exclusive import association_marginals, independent_marginals, most_probable_claims
 from tracker.structures import TRACK, Detections, FloatArray, IntArray, Tracks
+from tracker.tracking.appearance import (
+    Looks,
+    first_looks,
+    learn_likeness,
+    likeness_evidence,
+    normalised,
+    remember_looks,
+    sure_without_looks,
+)
 from tracker.tracking.evidence import (
     Graph,
     Observed,
@@ -53,6 +62,7 @@ from tracker.tracking.motion import (
 from tracker.tracking.state import (
     ASSIGNMENT,
     EXCLUSIVE,
+    NO_FEATURES,
     PAIR,
     Record,
     Records,
@@ -89,6 +99,7 @@ def _advance(
     boxes_xyxy: FloatArray,
     scores: FloatArray,
     labels: IntArray,
+    features: FloatArray,
     affine: FloatArray,
     tau: float,
     next_id: int,
@@ -97,11 +108,14 @@ def _advance(
     scene: Records,
     counts: Records,
     links: Records,
+    features_after: FloatArray,
 ) -> tuple[int, int, int, int, Records, float]:
     """Run one frame; see :func:`step`.
 
     The new components, scene, score counts and chains are written into ``alive`` (K + N,), ``scene`` (1,),
-    ``counts`` (L + N,) and ``links`` (N,). The second of the ``parameter`` records (2,) is scratch.
+    ``counts`` (L + N,) and ``links`` (N,), the objects' features into ``features_after`` (K + N, D). The second of the
+    ``parameter`` records (2,) is scratch. ``features`` are those of the objects, then those of the detections,
+    (K + N, D); where they play no part, both arrays are (0, 0).
 
     Returns
     -------
@@ -112,13 +126,15 @@ def _advance(
     bring_to_step(p, tau)
     scene[0] = scene_before[0]
     observed = observe(boxes_xyxy, scores, labels, p)
+    looks = Looks(features[len(components) :], features[: len(components)])
+    has_looks = features.shape[1] > 0
     n = len(observed.scores)
 
     # Last frame's mixture, moved and widened, is the prior of this frame.
     predicted = alive[: len(components)]
     predict(components, scene_before, affine, tau, p, predicted)
     S = innovation_variances(predicted, scene, p)
-    graph, visible, log_evidence = _e_step(predicted, S, scene, observed, p)
+    graph, visible, cover, sure, log_evidence = _e_step(predicted, S, scene, observed, looks, p)
     row_start, column, beta = graph
     detection, confidence = _claim(row_start, column, beta, n, p)
     z = _innovations(predicted, S, observed.measured, detection)
@@ -134,8 +150,13 @@ def _advance(
         count_claimed(counts[:classes], predicted, detection, observed.scores, kind)
         follow_chains(counts, chains, observed.grid.boxes_xyxy, observed.scores, kind, free, links)
         learn_birth_scores(counts[:classes], p.birth_score)
+    if has_looks:
+        learn_likeness(predicted, observed.detection, sure, looks, scene)
+        remember_looks(predicted, cover, looks, tau, p, features_after)
     survivors = renew(predicted, p)
     newborn(observed, chosen, scene, kind, counts, next_id, p, alive[survivors:])
+    if has_looks:
+        first_looks(alive, survivors, survivors + len(chosen), looks.seen, features_after)
 
     pairs, log_unseen = _noted(graph, observed.detection, visible)
     chained = len(free) if p.learn_birth_score else 0
@@ -144,9 +165,9 @@ def _advance(
 
 @njit(cache=True, error_model="numpy", inline="always")
 def _e_step(
-    predicted: Records, S: FloatArray, scene: Records, observed: Observed, p: Record
-) -> tuple[Graph, FloatArray, float]:
-    """Return the graph of responsibilities (row_start, column, beta), P_D, and the association's log evidence.
+    predicted: Records, S: FloatArray, scene: Records, observed: Observed, looks: Looks, p: Record
+) -> tuple[Graph, FloatArray, FloatArray, IntArray, float]:
+    """Return the graph of responsibilities (row_start, column, beta), P_D, cover, who is sure, and the log evidence.
 
     The first round sees the prediction alone, the later ones what the other objects learned in the one before.
     """
@@ -155,6 +176,8 @@ def _e_step(
     shift = np.zeros((len(predicted), 2))
     cover = cover_from_last_frame(predicted, boxes)
     informed, moved = False, True
+    has_looks = looks.seen.shape[1] > 0
+    sure = np.empty(0, np.int64)
     shift_prior = scene[0].shift_prior.copy()
     for n in range(p.rounds):
         visible = detection_probability(predicted, cover, p)
@@ -162,6 +185,10 @@ def _e_step(
             row_start, column, log_likelihood = pair_log_likelihoods(predicted, boxes, S, at_mode, shift, observed, p)
         log_odds = pair_log_odds(row_start, log_likelihood, visible)
         last = n + 1 == p.rounds
+        if has_looks:
+            if last:
+                sure = sure_without_looks(row_start, column, log_odds, len(observed.scores), p.sure_of_look)
+            log_odds += likeness_evidence(row_start, column, predicted, observed.detection, looks, scene, p)
         beta, log_evidence = _responsibilities(
             row_start, column, log_odds, len(observed.scores), p.responsibilities, last
         )
@@ -174,7 +201,7 @@ def _e_step(
             moved = moved or informed
             if p.refined_hiding:
                 cover = cover_refined(predicted, S, observed.measured, graph, p)
-    return graph, visible, log_evidence
+    return graph, visible, cover, sure, log_evidence
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -315,9 +342,20 @@ def step(
     Raises
     ------
     ValueError
-        When time does not increase or the map is not 2 x 3, finite and invertible.
+        When time does not increase, the map is not 2 x 3, finite and invertible, or the detections have no features
+        where ``tracking.appearance`` asks for them, or others than before.
     """
+    if config.tracking.appearance != "none":
+        _demand_features(detections, config.tracking.appearance)
     return _step(state, detections, parameters(config), time_s, camera_affine)
+
+
+def _demand_features(detections: Detections, appearance: str) -> None:
+    if detections.features is None and len(detections):
+        raise ValueError(
+            f"tracking.appearance is {appearance}, but the detections have no features; "
+            "Detections.with_features adds them"
+        )
 
 
 def _checked_affine(camera_affine: ArrayLike) -> FloatArray:
@@ -325,6 +363,20 @@ def _checked_affine(camera_affine: ArrayLike) -> FloatArray:
     if affine.shape != (2, 3) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:, :2])) < LEAST_DETERMINANT:
         raise ValueError(f"camera_affine is {affine.tolist()}; it must be 2 x 3, finite and invertible")
     return affine
+
+
+def _features(state: TrackerState, detections: Detections) -> FloatArray:
+    """Return the features of the objects and of a frame's detections, (K + N, D), of length 1 or 0."""
+    features, remembered = detections.features, state.features
+    count, kept = len(detections.scores), remembered.shape[1]
+    if features is None or not count:
+        return np.concatenate([remembered, np.zeros((count, kept))])
+    given = features.shape[1]
+    if len(remembered) and kept and kept != given:
+        raise ValueError(f"features have {given} columns; the tracker was given {kept} before, and cannot compare them")
+    if kept != given:
+        remembered = np.zeros((len(state.components), given))
+    return np.concatenate([remembered, normalised(features)])
 
 
 def _step(
@@ -343,6 +395,10 @@ def _step(
         raise ValueError(f"time_s is {time_s}; it must be later than the last frame's {state.time_s}")
     components, score_counts = state.components, state.score_counts
     alive, scene, counts, links = room_for_step(len(components), len(detections.scores), len(score_counts))
+    features = remembered = NO_FEATURES
+    if detections.features is not None or len(state.features):
+        features = _features(state, detections)
+        remembered = np.empty_like(features)
     count, classes, chained, next_id, pairs, log_evidence = _advance(
         components,
         state.scene,
@@ -351,6 +407,7 @@ def _step(
         detections.boxes_xyxy,
         detections.scores,
         detections.classes,
+        features,
         _STILL if camera_affine is None else _checked_affine(camera_affine),
         elapsed_s * TAU_PER_S,
         state.next_id,
@@ -359,8 +416,18 @@ def _step(
         scene,
         counts,
         links,
+        remembered,
     )
-    new = TrackerState(alive[:count], scene, counts[:classes], links[:chained], next_id, state.frame_index + 1, time_s)
+    new = TrackerState(
+        alive[:count],
+        scene,
+        counts[:classes],
+        links[:chained],
+        remembered[:count],
+        next_id,
+        state.frame_index + 1,
+        time_s,
+    )
     return new, StepInfo(components, new.components, pairs, log_evidence)
 
 
@@ -419,6 +486,7 @@ class Tracker:
 
     __slots__ = (
         "_anchor",
+        "_appearance",
         "_config",
         "_info",
         "_lag_frames",
@@ -435,6 +503,7 @@ class Tracker:
         self._period_s = 1.0 / self._config.tracking.frame_rate_hz
         self._smoothed = self._config.tracking.smoothing == "online"
         self._anchor = self._config.tracking.motion.anchor
+        self._appearance = self._config.tracking.appearance
         self._lag_frames = self._config.tracking.lag_frames
         self._state = initial_state()
         self._info: StepInfo | None = None
@@ -467,8 +536,11 @@ class Tracker:
         Raises
         ------
         ValueError
-            When time does not increase or the map is not 2 x 3, finite and invertible.
+            When time does not increase, the map is not 2 x 3, finite and invertible, or the detections have no features
+        where ``tracking.appearance`` asks for them, or others than before.
         """
+        if self._appearance != "none":
+            _demand_features(detections, self._appearance)
         if time_s is None:
             time_s = self._state.time_s + self._period_s if self._state.frame_index else 0.0
         self._state, self._info = _step(self._state, detections, self._parameter, time_s, camera_affine)

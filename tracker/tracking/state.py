@@ -25,6 +25,7 @@ LOWEST_BIN = 0.2
 CHAIN_LENGTH = 8
 """Consecutive overlapping detections that prove an object where nobody claimed them."""
 RECENT_CENTRES = 4
+LIKENESS_BINS = 16
 RESPONSIBILITIES = ("exclusive", "independent", "assignment")
 EXCLUSIVE, INDEPENDENT, ASSIGNMENT = range(3)
 
@@ -53,6 +54,7 @@ COMPONENT = np.dtype(
         ("responsibility", "f8"),
         ("detection", "i8"),  # row claimed in this frame, -1 for none
         ("box", "f8", (4,)),  # reported, left top right bottom
+        ("looks", "i8"),  # features that make up what is remembered of its look
     ]
 )
 
@@ -63,6 +65,8 @@ SCENE = np.dtype(
         ("measurement_position", "f8"),
         ("measurement_size", "f8"),
         ("shift_prior", "f8", (2,)),  # probability that the image moves as a whole, x and y
+        ("alike", "f8", (LIKENESS_BINS,)),  # decayed counts of the distance between looks of one object
+        ("unalike", "f8", (LIKENESS_BINS,)),  # and between those of different objects
     ]
 )
 
@@ -74,6 +78,9 @@ SCORE_COUNTS = np.dtype(
         ("birth_score", "f8"),
     ]
 )
+
+NO_FEATURES: FloatArray = np.zeros((0, 0))
+"""Of any number of objects or detections, where features play no part."""
 
 PAIR = np.dtype([("row", "i8"), ("column", "i8"), ("responsibility", "f8")])
 """One entry of a sparse table: component row before the step, detection row, probability."""
@@ -89,11 +96,13 @@ class TrackerState(NamedTuple):
     components
         (K,) records of :data:`COMPONENT`.
     scene
-        (1,) record of :data:`SCENE`: noise factors, and whether the image moves.
+        (1,) record of :data:`SCENE`: noise factors, whether the image moves, and how alike looks are.
     score_counts
         (L,) records of :data:`SCORE_COUNTS`, one for each class seen so far: what its scores mean here.
     chains
         (C,) records of :data:`CHAIN`: last frame's detections that nobody claimed.
+    features
+        (K, D) what is remembered of the objects' looks, a row for each component; (0, 0) without features.
     next_id
         Identity of the next object to be born.
     frame_index
@@ -106,6 +115,7 @@ class TrackerState(NamedTuple):
     scene: Records
     score_counts: Records
     chains: Records
+    features: FloatArray
     next_id: int
     frame_index: int
     time_s: float
@@ -183,6 +193,7 @@ def _settings(config: Config) -> dict[str, object]:
         tracking.refinement,
         tracking.adaptation,
         tracking.lifecycle,
+        tracking.likeness,
     ):
         values.update(section)
     values["responsibilities"] = RESPONSIBILITIES.index(tracking.association.responsibilities)
@@ -233,7 +244,8 @@ def cut(state: TrackerState) -> TrackerState:
 
     Identities go on counting: none comes back.
     """
-    return state._replace(components=np.zeros(0, COMPONENT), chains=np.zeros(0, CHAIN))
+    nobody = np.zeros((0, state.features.shape[1]))
+    return state._replace(components=np.zeros(0, COMPONENT), chains=np.zeros(0, CHAIN), features=nobody)
 
 
 def initial_state() -> TrackerState:
@@ -247,6 +259,7 @@ def initial_state() -> TrackerState:
         scene=scene,
         score_counts=np.zeros(0, SCORE_COUNTS),
         chains=np.zeros(0, CHAIN),
+        features=NO_FEATURES,
         next_id=1,
         frame_index=0,
         time_s=float("nan"),
