@@ -23,6 +23,7 @@ from tracker.media.sources import VideoSource, open_video
 from tracker.structures import Detections, FloatArray, Frame, Image
 
 Detect: TypeAlias = Detector | Callable[[Image], Detections]
+Extract: TypeAlias = Callable[[Image, Detections], Detections]
 DetectFrames: TypeAlias = Callable[[Sequence[Frame]], list[Detections]]
 
 _RATE_TOLERANCE = 0.01  # 29.97 and 30 are one rate, rounded
@@ -147,6 +148,10 @@ def open_input(
 
     if job.video is None:
         assert recorded is not None  # as Job sees to
+        if job.config.tracking.appearance != "none":
+            raise ConfigurationError(
+                f"tracking.appearance is {job.config.tracking.appearance}: it needs the pictures, --video"
+            )
         rate_hz = _settle_rate(job, rates_hz, notice)
         yield _recorded_input(job, recorded, motion, max(promised_frames, recorded.last_frame), rate_hz, stop)
         return
@@ -215,7 +220,7 @@ def _video_input(
         frame_count=video.frame_count,
         frame_rate_hz=rate_hz,
         time_s=(lambda frame: frame.time_s) if agreed else (lambda frame: (frame.index - 1) / rate_hz),
-        detect=detect,
+        detect=_with_features(detect, feature_extractor(job.config)),
         camera_motion=motion,
         estimates_camera_motion=estimates_camera_motion(job),
         batch_frames=1 if network is None else network.batch_frames,
@@ -299,6 +304,32 @@ def chosen_detector(job: Job) -> Detect:
     raise ConfigurationError("detection.kind is recorded: --detections must name the file")
 
 
+def feature_extractor(config: Config) -> Extract | None:
+    """Return what adds features to the detections of a picture, as the configuration names it; None for nothing.
+
+    Raises
+    ------
+    TrackerError
+        When the network cannot be used.
+    """
+    kind = config.tracking.appearance
+    floor, visible = config.tracking.association.score_floor, config.tracking.likeness.least_visible
+    if kind == "histogram":
+        from tracker.detection.histogram import histogram_features
+
+        return lambda image, detections: detections.with_features(
+            histogram_features(image, detections, score_floor=floor, least_visible=visible)
+        )
+    if kind == "onnx":
+        from tracker.detection.embedding import Embedding
+
+        embedding = Embedding(config.detection.embedding)
+        return lambda image, detections: detections.with_features(
+            embedding.features(image, detections, score_floor=floor, least_visible=visible)
+        )
+    return None
+
+
 def estimates_camera_motion(job: Job) -> bool:
     """Tell whether to look for the camera's motion: it is not given, and the detector does not need a still camera."""
     subtracts = job.detector is None and job.detections is None and job.config.detection.kind == "background"
@@ -327,6 +358,18 @@ def seen_by(detector: Detect, images: Sequence[Image], named: str = "the detecto
 def _looking(detector: Detect) -> DetectFrames:
     """Return a function that gives a detector the frames' images."""
     return lambda frames: seen_by(detector, [frame.image for frame in frames if frame.image is not None])
+
+
+def _with_features(detect: DetectFrames, extract: Extract | None) -> DetectFrames:
+    """Return a function that looks at what is detected, too, where that is wanted."""
+    if extract is None:
+        return detect
+
+    def look(frames: Sequence[Frame]) -> list[Detections]:
+        found = zip(frames, detect(frames), strict=True)
+        return [extract(frame.image, seen) for frame, seen in found if frame.image is not None]
+
+    return look
 
 
 def _label(source: object) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 
 from tracker.app.fans import fan_maker
 from tracker.app.hub import Event, Hub, LiveFrame, LiveStats, State
-from tracker.app.inputs import Detect, Job, chosen_detector, estimates_camera_motion, seen_by
+from tracker.app.inputs import Detect, Job, chosen_detector, estimates_camera_motion, feature_extractor, seen_by
 from tracker.config import Config
 from tracker.detection.base import NeuralDetector
 from tracker.detection.recorded import RecordedDetector
@@ -234,6 +234,7 @@ class _Follower:
         self._limit = job.config.live.detector_failures
         self._tracker = Tracker(job.config)
         self._foretell = fan_maker(job.config)
+        self._extract = feature_extractor(job.config)
         self._recorded = _recorded_detector(job)
         self._detector = None if self._recorded is not None else chosen_detector(self._job)
         self._shape: tuple[int, ...] | None = None
@@ -303,6 +304,8 @@ class _Follower:
             else:
                 assert self._detector is not None
                 (detections,) = seen_by(self._detector, [image], "it")
+            if self._extract is not None:
+                detections = self._extract(image, detections)
         except Exception as error:  # a detector may raise anything, and one bad picture must not end the day
             self.failures += 1
             self._failures_in_a_row += 1

@@ -43,6 +43,15 @@ ClassesOption = Annotated[
         show_default="all",
     ),
 ]
+AppearanceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--appearance",
+        metavar="none|histogram|FILE.onnx",
+        help="Tell objects apart by their looks, too: by their colours, or by a network that embeds them.",
+        show_default="none",
+    ),
+]
 
 
 def detector_settings(model: Path | None, classes: str | None, detections: Path | None) -> list[str]:
@@ -65,6 +74,17 @@ def demand_classes(config: Config, classes: str | None, detections: Path | None)
     """Refuse ``--classes`` where nothing tells classes."""
     if classes is not None and detections is None and config.detection.kind != "onnx":
         raise typer.BadParameter("are those of a model or of detections: --model, --detections", param_hint="--classes")
+
+
+def appearance_settings(appearance: str | None) -> list[str]:
+    """Return what ``--appearance`` sets in the configuration."""
+    if appearance is None:
+        return []
+    if appearance in {"none", "histogram"}:
+        return [f"tracking.appearance={appearance}"]
+    if not appearance.lower().endswith(".onnx"):
+        raise typer.BadParameter(f"{appearance} is neither none, histogram nor an ONNX file", param_hint="--appearance")
+    return ["tracking.appearance=onnx", f"detection.embedding.model={json.dumps(appearance)}"]
 
 
 @contextmanager

@@ -15,10 +15,12 @@ from rich.markup import escape
 from tracker.cli.common import (
     BAD_INPUT,
     SIGNALED,
+    AppearanceOption,
     ClassesOption,
     ConfigOption,
     ModelOption,
     SetOption,
+    appearance_settings,
     demand_classes,
     detector_settings,
     exit_with,
@@ -51,6 +53,7 @@ def live(
     ] = None,
     model: ModelOption = None,
     classes: ClassesOption = None,
+    appearance: AppearanceOption = None,
     show: Annotated[
         bool, typer.Option("--show", help="Open a window. Keys: q quit, space pause, s snapshot, d diagnostics.")
     ] = False,
@@ -86,7 +89,8 @@ def live(
         from tracker.app.live import LiveJob, run_live
         from tracker.config import load_config
 
-        loaded = load_config(config, [*(settings or ()), *detector_settings(model, classes, detections)])
+        chosen = [*detector_settings(model, classes, detections), *appearance_settings(appearance)]
+        loaded = load_config(config, [*(settings or ()), *chosen])
         demand_classes(loaded, classes, detections)
         job = LiveJob(source=camera, config=loaded, detections=detections)
         stop, received = stack.enter_context(stop_on_signals())

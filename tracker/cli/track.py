@@ -13,10 +13,12 @@ from rich.markup import escape
 
 from tracker.cli.common import (
     SIGNALED,
+    AppearanceOption,
     ClassesOption,
     ConfigOption,
     ModelOption,
     SetOption,
+    appearance_settings,
     demand_classes,
     detector_settings,
     display,
@@ -49,6 +51,7 @@ def track(
     ] = None,
     model: ModelOption = None,
     classes: ClassesOption = None,
+    appearance: AppearanceOption = None,
     camera_motion: Annotated[
         str | None,
         typer.Option(
@@ -117,7 +120,7 @@ def track(
 
         fan_settings = [] if forecast is None else [f"overlay.forecast_s={forecast}"]
         motion_settings = [f"tracking.camera_motion={camera_motion}"] if camera_motion in {"auto", "none"} else []
-        chosen = detector_settings(model, classes, detections)
+        chosen = [*detector_settings(model, classes, detections), *appearance_settings(appearance)]
         loaded = load_config(config, [*(settings or ()), *chosen, *motion_settings, *fan_settings])
         if camera_motion == "auto" and (
             video is None or (detections is None and loaded.detection.kind == "background")

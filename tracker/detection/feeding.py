@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.config import OnnxConfig
+from tracker.config import IMAGENET_DEVIATION_RGB, IMAGENET_MEAN_RGB, Channels, OnnxConfig
 from tracker.detection.graph import Graph, Tensor
 from tracker.detection.layouts import LayoutName
 from tracker.errors import DetectorError
@@ -20,8 +20,6 @@ Scale: TypeAlias = Literal["unit", "raw", "symmetric", "imagenet"]
 Letterbox: TypeAlias = Literal["centre", "top_left", "stretch"]
 
 _PADDING = 114  # grey level beside the picture, in all families that pad
-_IMAGENET_MEAN_RGB = (0.485, 0.456, 0.406)
-_IMAGENET_DEVIATION_RGB = (0.229, 0.224, 0.225)
 
 # As the families train. SSD has no custom of its own, so that its scale is to be stated.
 _CUSTOM: dict[LayoutName, tuple[ColourOrder, Scale | None, Letterbox]] = {
@@ -121,8 +119,17 @@ def feeding_of(layout: LayoutName, graph: Graph, image_input: Tensor, config: On
     )
 
 
-def blob(picture: Image, feeding: Feeding, dtype: type[np.generic] | None) -> NDArray[Any]:
-    """Return a picture of the input's size as the network wants it: (3, height, width)."""
+def blob(
+    picture: Image,
+    feeding: Feeding,
+    dtype: type[np.generic] | None,
+    mean_rgb: Channels = IMAGENET_MEAN_RGB,
+    deviation_rgb: Channels = IMAGENET_DEVIATION_RGB,
+) -> NDArray[Any]:
+    """Return a picture of the input's size as the network wants it: (3, height, width).
+
+    The scale ``imagenet`` takes other means and deviations, too.
+    """
     channels = picture if feeding.colour_order == "bgr" else picture[..., ::-1]
     planes: NDArray[Any] = np.ascontiguousarray(channels.transpose(2, 0, 1))
     if dtype is np.uint8:
@@ -134,11 +141,17 @@ def blob(picture: Image, feeding: Feeding, dtype: type[np.generic] | None) -> ND
         values /= 255.0
     elif feeding.scale == "imagenet":
         step = 1 if feeding.colour_order == "rgb" else -1
-        mean, deviation = (
-            np.array(rgb[::step], np.float32)[:, None, None] for rgb in (_IMAGENET_MEAN_RGB, _IMAGENET_DEVIATION_RGB)
-        )
+        mean, deviation = (np.array(rgb[::step], np.float32)[:, None, None] for rgb in (mean_rgb, deviation_rgb))
         values = (values / 255.0 - mean) / deviation
     return values.astype(dtype, copy=False)
+
+
+def filled(blobs: NDArray[Any], image_input: Tensor) -> NDArray[Any]:
+    """Return (B, 3, height, width) with the last picture repeated, where the graph is for a larger number of them."""
+    fixed = image_input.shape[0] if len(image_input.shape) == 4 else None
+    if fixed is None or fixed <= len(blobs):
+        return blobs
+    return np.concatenate([blobs, np.repeat(blobs[-1:], fixed - len(blobs), axis=0)])
 
 
 def blank_blob(width_px: int, height_px: int, dtype: type[np.generic] | None) -> NDArray[Any]:

@@ -144,7 +144,26 @@ class Runtime(Protocol):
         ...
 
 
-def open_runtime(graph: Graph, choice: Literal["auto", "onnxruntime", "opencv"], providers: Sequence[str]) -> Runtime:
+def demand_picture(graph: Graph) -> None:
+    """Make sure that the first input of a graph takes a picture.
+
+    Raises
+    ------
+    DetectorError
+        When it does not.
+    """
+    image = graph.inputs[0]
+    shape = image.shape
+    if len(shape) not in {3, 4} or shape[-3] not in {3, None} or image.dtype not in {np.float32, np.float16, np.uint8}:
+        sizes = ", ".join("?" if axis is None else str(axis) for axis in shape)
+        raise DetectorError(
+            f"{graph.path}: input {image.name} ({sizes}) is no picture; it must be (batch, 3, height, width)"
+        )
+
+
+def open_runtime(
+    graph: Graph, choice: Literal["auto", "onnxruntime", "opencv"], providers: Sequence[str], section: str
+) -> Runtime:
     """Load a graph with onnxruntime if that is chosen or installed, else with OpenCV.
 
     Parameters
@@ -155,6 +174,8 @@ def open_runtime(graph: Graph, choice: Literal["auto", "onnxruntime", "opencv"],
         Which runtime.
     providers
         onnxruntime's execution providers in order of preference; the processor when empty.
+    section
+        Of the configuration, to name in errors.
 
     Raises
     ------
@@ -163,23 +184,21 @@ def open_runtime(graph: Graph, choice: Literal["auto", "onnxruntime", "opencv"],
     """
     installed = find_spec("onnxruntime") is not None
     if choice == "onnxruntime" and not installed:
-        raise DetectorError(f"detection.onnx.runtime is onnxruntime, which is not installed: {INSTALL_HINT}")
+        raise DetectorError(f"{section}.runtime is onnxruntime, which is not installed: {INSTALL_HINT}")
     if choice == "onnxruntime" or (choice == "auto" and installed):
-        return _OnnxRuntime(graph, providers)
+        return _OnnxRuntime(graph, providers, section)
     if providers:
-        raise DetectorError(
-            f"detection.onnx.providers are onnxruntime's, but OpenCV is to run the model; {INSTALL_HINT}"
-        )
+        raise DetectorError(f"{section}.providers are onnxruntime's, but OpenCV is to run the model; {INSTALL_HINT}")
     return _OpenCv(graph, "" if installed else f"; onnxruntime may run it: {INSTALL_HINT}")
 
 
 class _OnnxRuntime:
     batches = True
 
-    def __init__(self, graph: Graph, providers: Sequence[str]) -> None:
+    def __init__(self, graph: Graph, providers: Sequence[str], section: str) -> None:
         import onnxruntime
 
-        chosen = _providers(providers, onnxruntime.get_available_providers())
+        chosen = _providers(providers, onnxruntime.get_available_providers(), section)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what fails is raised, too
         self.name = f"onnxruntime ({chosen[0].removesuffix('ExecutionProvider')})"
@@ -240,7 +259,7 @@ class _Silence:
         cv2.utils.logging.setLogLevel(self._level)
 
 
-def _providers(wanted: Sequence[str], available: Sequence[str]) -> list[str]:
+def _providers(wanted: Sequence[str], available: Sequence[str], section: str) -> list[str]:
     """Complete the names of providers: ``cuda`` is ``CUDAExecutionProvider``."""
     by_name = {name.removesuffix("ExecutionProvider").lower(): name for name in available}
     chosen = []
@@ -249,7 +268,7 @@ def _providers(wanted: Sequence[str], available: Sequence[str]) -> list[str]:
         if short not in by_name:
             near = difflib.get_close_matches(short, by_name, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(by_name)}"
-            raise DetectorError(f"detection.onnx.providers: this onnxruntime has no provider {name}; {hint}")
+            raise DetectorError(f"{section}.providers: this onnxruntime has no provider {name}; {hint}")
         chosen.append(by_name[short])
     return chosen
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from tracker.classes import labels_of
 from tracker.config import OnnxConfig
 from tracker.detection.coco import COCO_CLASSES
-from tracker.detection.feeding import Placement, blank_blob, blob, feeding_of
-from tracker.detection.graph import Graph, Tensor, open_runtime, read_graph
+from tracker.detection.feeding import Placement, blank_blob, blob, feeding_of, filled
+from tracker.detection.graph import Graph, Tensor, demand_picture, open_runtime, read_graph
 from tracker.detection.layouts import SUPPRESSED, Outputs, decode, recognise
 from tracker.detection.nms import parts_of_wholes, suppress
 from tracker.errors import ConfigurationError, DetectorError
@@ -56,7 +56,7 @@ class OnnxDetector:
         if task not in _UPRIGHT_TASKS:
             raise DetectorError(f"{graph.path}: is made to {task}; a detector of upright boxes is needed")
         self._image_input, self._size_input = _inputs(graph)
-        self._runtime = open_runtime(graph, config.runtime, config.providers)
+        self._runtime = open_runtime(graph, config.runtime, config.providers, "detection.onnx")
         names = list(config.class_names) or _names_in(graph)
 
         # The graph's own size, or a square where it takes any.
@@ -226,10 +226,7 @@ class OnnxDetector:
 
     def _infer(self, blobs: NDArray[Any]) -> list[NDArray[Any]]:
         """Run the graph on (B, 3, height, width); a graph for a fixed number of pictures gets its number."""
-        batch = len(blobs)
-        fixed = self._image_input.shape[0] if len(self._image_input.shape) == 4 else None
-        if fixed is not None and fixed > batch:
-            blobs = np.concatenate([blobs, np.repeat(blobs[-1:], fixed - batch, axis=0)])
+        blobs = filled(blobs, self._image_input)
         inputs = {self._image_input.name: blobs if len(self._image_input.shape) == 4 else blobs[0]}
         if self._size_input is not None:
             height, width = blobs.shape[2:]
@@ -268,12 +265,7 @@ def tile_starts(length_px: int, tile_px: int, overlap: float) -> list[int]:
 def _inputs(graph: Graph) -> tuple[Tensor, Tensor | None]:
     """Return the input for the picture, and the one for its size that some detectors of the DETR kind have."""
     image, *others = graph.inputs
-    shape = image.shape
-    if len(shape) not in {3, 4} or shape[-3] not in {3, None} or image.dtype not in {np.float32, np.float16, np.uint8}:
-        sizes = ", ".join("?" if axis is None else str(axis) for axis in shape)
-        raise DetectorError(
-            f"{graph.path}: input {image.name} ({sizes}) is no picture; it must be (batch, 3, height, width)"
-        )
+    demand_picture(graph)
     sizes_of = [other for other in others if other.shape[-1:] == (2,) and "size" in other.name]
     if len(others) > len(sizes_of) or len(sizes_of) > 1:
         unknown = next(other for other in others if other not in sizes_of[:1])
