@@ -21,4 +21,5 @@ def tracks_of(*ids: int, status: Status = Status.CONFIRMED) -> Tracks:
         existence=np.ones(n),
         responsibilities=np.ones(n),
         status=np.full(n, status, np.int64),
+        continuity=np.ones(n),
     )

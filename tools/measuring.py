@@ -216,7 +216,7 @@ def walkers(count: int = 30, frames: int = 110, seed: int = 0) -> list[Tracks]:
         covariances[:, 0, 0] = (0.05 * height) ** 2 * np.where(status == Status.COASTING, 4, 1)
         covariances[:, 1, 1] = (0.035 * height) ** 2
         boxes = np.column_stack([x - 0.2 * height, y - height, x + 0.2 * height, y])
-        film.append(Tracks(np.arange(1, count + 1), boxes, one, none, none, covariances, one, one, status.copy()))
+        film.append(Tracks(np.arange(1, count + 1), boxes, one, none, none, covariances, one, one, status.copy(), one))
     return film
 
 

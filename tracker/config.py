@@ -31,6 +31,7 @@ Channels: TypeAlias = tuple[float, float, float]
 
 IMAGENET_MEAN_RGB: Channels = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION_RGB: Channels = (0.229, 0.224, 0.225)
+PerCoordinate: TypeAlias = tuple[float, float, float, float]
 
 
 class _Section(BaseModel):
@@ -277,6 +278,106 @@ class LikenessConfig(_Section):
     )
 
 
+class ObservedErrorConfig(_Section):
+    """Standard deviation of a reported box: a base times powers of what is known in the frame, by coordinate.
+
+    Lengths in units of the box's scale g. The coordinates are centre x, centre y, width and height.
+    """
+
+    base: PositivePerCoordinate = Field(
+        (0.0241, 0.094, 0.0676, 0.22),
+        description="standard deviation in units of g, of an ordinary object in an ordinary scene",
+    )
+    score: PerCoordinate = Field(
+        (0.177, 0.647, 0.291, 0.413), description="exponent of the distance of the score from 1.02, over 0.12"
+    )
+    object: PerCoordinate = Field((0.35, 0.615, 0.496, 0.633), description="exponent of the object's own noise factor")
+    scene_position: PerCoordinate = Field(
+        (0.165, 0.845, 0.954, 1.03), description="exponent of the scene's measurement noise factor of positions"
+    )
+    scene_size: PerCoordinate = Field(
+        (0.191, -0.749, -0.387, -1.35), description="exponent of the scene's measurement noise factor of sizes"
+    )
+    scene_motion: PerCoordinate = Field(
+        (-0.842, -1.14, -0.944, -1.41), description="exponent of the scene's process noise factor of positions"
+    )
+    spread: PerCoordinate = Field(
+        (0.746, 1.01, 0.886, 1.37), description="exponent of the filter's own standard deviation, over 0.03 g"
+    )
+    unseen: PerCoordinate = Field(
+        (0.0, 0.0, 0.0, 0.0), description="exponent of 1 + the time since the last detection, in 1/25 s"
+    )
+
+
+class FilteredErrorConfig(ObservedErrorConfig):
+    """The filtered mean, with smoothing: online."""
+
+    base: PositivePerCoordinate = Field(
+        (0.00744, 0.0423, 0.0553, 0.169), description=ObservedErrorConfig.model_fields["base"].description
+    )
+    score: PerCoordinate = Field(
+        (-0.0758, -0.0625, 0.0437, 0.174), description=ObservedErrorConfig.model_fields["score"].description
+    )
+    object: PerCoordinate = Field(
+        (-0.216, -0.0515, 0.229, 0.339), description=ObservedErrorConfig.model_fields["object"].description
+    )
+    scene_position: PerCoordinate = Field(
+        (-0.955, -0.571, 0.195, 0.251), description=ObservedErrorConfig.model_fields["scene_position"].description
+    )
+    scene_size: PerCoordinate = Field(
+        (0.0471, -0.445, 0.0575, -1.22), description=ObservedErrorConfig.model_fields["scene_size"].description
+    )
+    scene_motion: PerCoordinate = Field(
+        (-0.968, -0.506, -0.518, -1.09), description=ObservedErrorConfig.model_fields["scene_motion"].description
+    )
+    spread: PerCoordinate = Field(
+        (1.93, 1.33, 0.917, 1.59), description=ObservedErrorConfig.model_fields["spread"].description
+    )
+
+
+class CoastingErrorConfig(ObservedErrorConfig):
+    """The prediction of an object that was not seen."""
+
+    base: PositivePerCoordinate = Field(
+        (0.0872, 0.193, 0.808, 0.247), description=ObservedErrorConfig.model_fields["base"].description
+    )
+    score: PerCoordinate = Field(
+        (0.102, -0.195, -0.172, 0.0428), description=ObservedErrorConfig.model_fields["score"].description
+    )
+    object: PerCoordinate = Field(
+        (-0.566, 0.141, -0.163, 0.159), description=ObservedErrorConfig.model_fields["object"].description
+    )
+    scene_position: PerCoordinate = Field(
+        (-0.483, -0.651, 0.0183, -0.451), description=ObservedErrorConfig.model_fields["scene_position"].description
+    )
+    scene_size: PerCoordinate = Field(
+        (-0.0964, 0.625, 0.451, 0.329), description=ObservedErrorConfig.model_fields["scene_size"].description
+    )
+    scene_motion: PerCoordinate = Field(
+        (0.483, 0.313, 1.15, 0.252), description=ObservedErrorConfig.model_fields["scene_motion"].description
+    )
+    spread: PerCoordinate = Field(
+        (1.21, 1.19, 0.455, 0.543), description=ObservedErrorConfig.model_fields["spread"].description
+    )
+    unseen: PerCoordinate = Field(
+        (-0.186, -0.509, -0.288, -0.28), description=ObservedErrorConfig.model_fields["unseen"].description
+    )
+
+
+class UncertaintyConfig(_Section):
+    """What reports say of their own errors; tracking itself does not use it.
+
+    Fitted to annotated sequences: tools/calibration.py.
+    """
+
+    observed: ObservedErrorConfig = ObservedErrorConfig()
+    filtered: FilteredErrorConfig = FilteredErrorConfig()
+    coasting: CoastingErrorConfig = CoastingErrorConfig()
+    change_scale: Positive = Field(0.164, description="odds of another object within a second, at a doubt of 1")
+    change_floor: Positive = Field(0.01, description="least doubt, in nats")
+    change_exponent: Positive = Field(0.9, description="by which the odds grow with the doubt of the claims")
+
+
 class OfflineConfig(_Section):
     """Tracks made better when the future is known: `track refine`, and runs with smoothing: offline."""
 
@@ -344,6 +445,7 @@ class TrackingConfig(_Section):
     adaptation: AdaptationConfig = AdaptationConfig()
     lifecycle: LifecycleConfig = LifecycleConfig()
     likeness: LikenessConfig = LikenessConfig()
+    uncertainty: UncertaintyConfig = UncertaintyConfig()
     offline: OfflineConfig = OfflineConfig()
     forecast: ForecastConfig = ForecastConfig()
 

@@ -170,6 +170,7 @@ TRACK = np.dtype(
         ("existence", "f8"),
         ("responsibilities", "f8"),
         ("status", "i8"),
+        ("continuity", "f8"),
     ]
 )
 """One row of :class:`Tracks`."""
@@ -192,13 +193,16 @@ class Tracks(_Rows):
     detection_indices
         (n,) row of the claimed detection in the frame's :class:`Detections`, -1 for none.
     covariances
-        (n, 4, 4) posterior covariance of (centre x, centre y, width, height) in px^2.
+        (n, 4, 4) covariance of the error of the box in (centre x, centre y, width, height), in px^2; the error is
+        Student's t, see :mod:`tracker.confidence`.
     existence
         (n,) probability that the object is there.
     responsibilities
         (n,) probability that the claimed detection is this object's; 0 for none.
     status
         (n,) :class:`Status` values.
+    continuity
+        (n,) probability that the identity is the same object's as a second ago, or as at its birth if that is later.
     """
 
     ids: IntArray
@@ -210,10 +214,11 @@ class Tracks(_Rows):
     existence: FloatArray
     responsibilities: FloatArray
     status: IntArray
+    continuity: FloatArray
 
     def __post_init__(self) -> None:
         n = len(self.ids)
-        shapes = ((n,), (n, 4), (n,), (n,), (n,), (n, 4, 4), (n,), (n,), (n,))
+        shapes = ((n,), (n, 4), (n,), (n,), (n,), (n, 4, 4), (n,), (n,), (n,), (n,))
         for field, shape in zip(self.__slots__, shapes, strict=True):
             array = getattr(self, field)
             if array.shape != shape:

@@ -58,6 +58,7 @@ def publish(hub: Hub, index: int, *, with_regions: bool = False, **stats: Any) -
         existence=np.ones(3),
         responsibilities=np.array([1.0, 0.0, 1.0]),
         status=np.array([Status.CONFIRMED, Status.COASTING, Status.TENTATIVE]),
+        continuity=np.ones(3),
     )
     image = np.full((HEIGHT_PX, WIDTH_PX, 3), GROUND, np.uint8)
     event = Event(index, index / 10, f"event of frame {index}", (SEEN,))

@@ -50,6 +50,7 @@ def _tracks(rows: dict[int, tuple[tuple[float, float, float, float], float]]) ->
         existence=np.ones(n),
         responsibilities=np.ones(n),
         status=labels,
+        continuity=np.ones(n),
     )
 
 

@@ -162,6 +162,7 @@ def test_reports_of_frames_become_one_table() -> None:
         existence=np.ones(2),
         responsibilities=np.ones(2),
         status=np.ones(2, np.int64),
+        continuity=np.ones(2),
     )
     table = TrackTable.of_frames({4: report, 5: Tracks.empty(), 2: report.select([1])}, {3: "car"})
     assert table.frames.tolist() == [4, 4, 2]

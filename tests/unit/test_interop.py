@@ -40,6 +40,7 @@ def _tracks() -> Tracks:
         existence=np.array([0.9, 0.8]),
         responsibilities=np.array([0.7, 0.0]),
         status=np.array([Status.CONFIRMED, Status.COASTING], np.int64),
+        continuity=np.array([0.9, 0.8]),
     )
 
 

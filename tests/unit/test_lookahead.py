@@ -32,6 +32,7 @@ def held(time_s, *objects, affine=STILL, reported=None):
         existence=existence,
         responsibilities=np.where(seen, 0.9, 0.0),
         status=status,
+        continuity=existence,
     )
     return Held(time_s, affine, tracks, status == CONFIRMED if reported is None else np.array(reported))
 

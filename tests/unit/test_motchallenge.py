@@ -44,6 +44,7 @@ def _tracks(ids: list[int], boxes_xyxy: list[list[float]], scores: list[float]) 
         existence=np.ones(n),
         responsibilities=np.ones(n),
         status=labels,
+        continuity=np.ones(n),
     )
 
 

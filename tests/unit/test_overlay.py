@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tracker.confidence import ellipse_squared_radius
 from tracker.config import OverlayConfig
 from tracker.media import overlay
 from tracker.media.overlay import OverlayPainter, track_color
@@ -43,6 +44,7 @@ def tracks_of(
         existence=np.ones(n),
         responsibilities=np.ones(n),
         status=label + status,
+        continuity=np.ones(n),
     )
 
 
@@ -246,7 +248,7 @@ def test_ellipse_holds_95_percent_of_the_position() -> None:
     offset = np.stack([x - 120.0, y - 130.0])
     distance = np.einsum("in,ij,jn->n", offset, np.linalg.inv(covariance), offset)
     assert len(x) > 50
-    assert np.sqrt(distance).mean() == pytest.approx(np.sqrt(5.991), rel=0.02)
+    assert np.sqrt(distance).mean() == pytest.approx(np.sqrt(ellipse_squared_radius(0.95)), rel=0.02)
     assert np.ptp(np.sqrt(distance)) < 0.6
 
 

@@ -21,7 +21,7 @@ from tracker.structures import Image, Tracks
 def tracks_of(n: int) -> Tracks:
     boxes = np.arange(4.0 * n).reshape(n, 4) + np.array([0, 0, 20, 40])
     row, label = np.full(n, 0.5), np.arange(1, n + 1)
-    return Tracks(label, boxes, row, 0 * label, label, np.zeros((n, 4, 4)), row, row, 0 * label + 1)
+    return Tracks(label, boxes, row, 0 * label, label, np.zeros((n, 4, 4)), row, row, 0 * label + 1, row)
 
 
 def times_s(path: Path) -> list[float]:

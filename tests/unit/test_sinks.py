@@ -25,7 +25,7 @@ def grey(level: int, width: int = 64, height: int = 48) -> Image:
 def tracks_of(n: int) -> Tracks:
     boxes = np.arange(4.0 * n).reshape(n, 4) + np.array([0, 0, 20, 40])
     row, label = np.full(n, 0.5), np.arange(1, n + 1)
-    return Tracks(label, boxes, row, 0 * label, label, np.zeros((n, 4, 4)), row, row, 0 * label + 1)
+    return Tracks(label, boxes, row, 0 * label, label, np.zeros((n, 4, 4)), row, row, 0 * label + 1, row)
 
 
 def write_video(path: Path, images: Sequence[Image], times_s: Sequence[float], rate_hz: float = 25.0) -> Path:

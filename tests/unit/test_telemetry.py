@@ -23,6 +23,7 @@ TRACKS = Tracks(
     existence=np.array([1.0, 0.75]),
     responsibilities=np.array([0.99, 0.0]),
     status=np.array([Status.CONFIRMED, Status.COASTING]),
+    continuity=np.array([1.0, 0.75]),
 )
 REGIONS = (
     Area("yard", np.array([[0.0, 0.0], [20.04, 0.0], [20.0, 30.0]])),

@@ -10,7 +10,7 @@ from tracker.formats.diagnostics import HEADER, Diagnostics, format_diagnostics
 from tracker.geometry import xyxy_to_ltwh
 from tracker.media.sinks import PendingFile
 from tracker.structures import Detections
-from tracker.tracking.state import StepInfo
+from tracker.tracking.online import Tracker
 
 
 class TextFile(PendingFile):
@@ -52,31 +52,36 @@ def diagnostics_file(path: Path) -> TextFile:
     return TextFile(path, HEADER)
 
 
-def diagnostic_rows(frame_index: int, info: StepInfo, anchor: float) -> str:
-    """Return a row for each confirmed object that claimed a detection in the frame and was there before it.
+def diagnostic_rows(frame_index: int, tracker: Tracker) -> str:
+    """Return a row for each confirmed object that claimed a detection in the newest frame and was there before it.
 
     Parameters
     ----------
     frame_index
-        The frame.
-    info
-        What its step learned.
-    anchor
-        Height of the point that is tracked, ``tracking.motion.anchor``.
+        The frame's number.
+    tracker
+        After the frame.
     """
+    info = tracker.info
+    if info is None:
+        return ""
     after = info.after
     rows = after[(after["detection"] >= 0) & (after["status"] == 1) & np.isin(after["id"], info.before["id"])]
+    tracks = tracker.tracks()
+    told = tracks.select(np.isin(tracks.ids, rows["id"]))
     n = len(rows)
+    low, high = told.boxes_xyxy[:, :2], told.boxes_xyxy[:, 2:]
     return format_diagnostics(
         Diagnostics(
             np.full(n, frame_index),
             rows["id"],
             rows["z"],
-            rows["mean"],
-            rows["p00"],
-            np.full(n, anchor),
-            rows["existence"],
-            rows["responsibility"],
+            np.concatenate([(low + high) / 2.0, high - low], axis=1),
+            np.diagonal(told.covariances, axis1=1, axis2=2),
+            told.existence,
+            told.responsibilities,
+            told.continuity,
+            np.full(n, tracker.state.time_s),
         )
     )
 

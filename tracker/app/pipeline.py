@@ -50,7 +50,7 @@ class Step:
 
 
 Steps: TypeAlias = Generator[Step, None, None]
-Learned: TypeAlias = Callable[[Frame, Detections, StepInfo], None]
+Learned: TypeAlias = Callable[[Frame, Detections, Tracker], None]
 Seen: TypeAlias = tuple[Frame, Detections, CameraMotion]
 
 
@@ -232,7 +232,7 @@ def run(
         with folder:
             overlay_video = _overlay_video(source, folder, job.config) if overlay else None
             track_file = folder.add(TrackFile(folder.path / TRACKS, classes=source.class_names is not None))
-            learned = _learned(folder, job.config) if diagnostics else None
+            learned = _learned(folder) if diagnostics else None
             progress(Progress("compiling (once)", total=source.frame_count))
             warm_up()
             began_s, began_processor_s = time.perf_counter(), time.process_time()
@@ -259,14 +259,13 @@ def run(
     return summary
 
 
-def _learned(folder: RunFolder, config: Config) -> Learned:
+def _learned(folder: RunFolder) -> Learned:
     """Return a function that writes down what a step was given and what it learned."""
     promises = folder.add(diagnostics_file(folder.path / DIAGNOSTICS))
     given = folder.add(TextFile(folder.path / DETECTIONS))
-    anchor = config.tracking.motion.anchor
 
-    def learned(frame: Frame, detections: Detections, info: StepInfo) -> None:
-        promises.write(diagnostic_rows(frame.index, info, anchor))
+    def learned(frame: Frame, detections: Detections, tracker: Tracker) -> None:
+        promises.write(diagnostic_rows(frame.index, tracker))
         given.write(detection_rows(frame.index, detections))
 
     return learned
@@ -301,8 +300,8 @@ def _tracked(
             if foretell is not None:
                 foretell.cut()
         tracks = tracker.update(detections, source.time_s(frame), camera.affine)
-        if learned is not None and tracker.info is not None:
-            learned(frame, detections, tracker.info)
+        if learned is not None:
+            learned(frame, detections, tracker)
         waiting.append((seen, None if foretell is None else foretell(tracker.state, camera.affine)))
         if len(waiting) <= lag:
             return None

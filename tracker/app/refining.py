@@ -173,6 +173,7 @@ def _tracks(table: TrackTable) -> Tracks:
         existence=np.ones(n),
         responsibilities=np.zeros(n),
         status=np.where(table.imputed, Status.COASTING, Status.CONFIRMED),
+        continuity=np.ones(n),
     )
 
 

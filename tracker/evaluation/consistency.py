@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from tracker.confidence import DEGREES_OF_FREEDOM
 from tracker.evaluation.diagnosis import Coverage
 from tracker.evaluation.preparation import Prepared
 from tracker.formats.diagnostics import Diagnostics
 from tracker.structures import FloatArray, IntArray
+from tracker.tracking.motion import Z_LIMIT
 
 COORDINATES = 4
 POSITION_COORDINATES = 2
@@ -31,20 +33,22 @@ class Consistency:
     Parameters
     ----------
     innovations_squared
-        (N,) normalised innovations squared, chi-square with 4 degrees of freedom by promise.
+        (N,) normalised innovations squared, summed over the coordinates. Each is clipped at 3 standard deviations, as
+        where the tracker learns its noise: the innovations are Student's t of so few degrees of freedom that they have
+        no variance, and what it promises is that the clipped squares have the mean 1, their sum 4.
     position_errors_squared, size_errors_squared
-        (M,) squared Mahalanobis distance of truth and filter in centre x and anchored y, and in width and height;
-        chi-square with 2 degrees of freedom by promise. For boxes that cover an identity.
-    claim_probabilities, claims_kept
-        (R,) responsibility of a claim, and whether its box covers the identity that the track's previous box
-        covered; where both cover one.
+        (M,) squared Mahalanobis distance of truth and report in centre x and y, and in width and height; Student's t
+        by promise, see :mod:`tracker.confidence`. For boxes that cover an identity.
+    continuity, identities_kept
+        (R,) probability that an identity is the same object's as a second ago, and whether its box covers the identity
+        that its box covered then; where both cover one. For tracks that began since, that of their first box.
     """
 
     innovations_squared: FloatArray
     position_errors_squared: FloatArray
     size_errors_squared: FloatArray
-    claim_probabilities: FloatArray
-    claims_kept: IntArray
+    continuity: FloatArray
+    identities_kept: IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,30 +83,49 @@ def consistency(prepared: Prepared, cover: Coverage, diagnostics: Diagnostics) -
     )
     known = rows >= 0
     boxes = prepared.truth.boxes_ltwh[cover.rows[rows[known]]]
-    anchors = diagnostics.anchors[known]
-    truth = np.column_stack(
-        [boxes[:, 0] + boxes[:, 2] / 2, boxes[:, 1] + anchors * boxes[:, 3], boxes[:, 2], boxes[:, 3]]
-    )
+    truth = np.concatenate([boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:]], axis=1)
     squares = (truth - diagnostics.means[known]) ** 2 / diagnostics.variances[known]
 
-    order = np.flatnonzero(known)
-    order = order[np.lexsort((diagnostics.frames[order], diagnostics.ids[order]))]
-    again = np.diff(diagnostics.ids[order]) == 0
-    identities = cover.ids[rows[order]]
+    now, before = _a_second_apart(diagnostics)
+    both = known[now] & known[before]
+    now, before = now[both], before[both]
     return Consistency(
-        (diagnostics.innovations**2).sum(axis=1),
+        np.minimum(diagnostics.innovations**2, Z_LIMIT**2).sum(axis=1),
         squares[:, :POSITION_COORDINATES].sum(axis=1),
         squares[:, POSITION_COORDINATES:].sum(axis=1),
-        diagnostics.responsibilities[order][1:][again],
-        (np.diff(identities) == 0)[again].astype(np.int64),
+        diagnostics.continuity[now],
+        (cover.ids[rows[now]] == cover.ids[rows[before]]).astype(np.int64),
     )
 
 
-def held_shares(squares: FloatArray, degrees: int, levels: FloatArray | tuple[float, ...] = LEVELS) -> FloatArray:
-    """Return the share of squared distances inside the ellipse of each level; NaN when there are none."""
+def _a_second_apart(diagnostics: Diagnostics) -> tuple[IntArray, IntArray]:
+    """Return pairs of rows of the same track: a row, and the one a second before it or else the track's first.
+
+    A second before is the last row at least a second old, where it is not older than 1.1 s.
+    """
+    now, before = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    order = np.lexsort((diagnostics.times_s, diagnostics.ids))
+    for rows in np.split(order, np.flatnonzero(np.diff(diagnostics.ids[order])) + 1):
+        times = diagnostics.times_s[rows]
+        earlier = np.searchsorted(times, times - 1.0 + 1e-4, side="right") - 1
+        young = earlier < 0
+        earlier[young] = 0
+        apart = times - times[earlier]
+        paired = (apart > 0.0) & (young | (apart < 1.1))
+        now.append(rows[paired])
+        before.append(rows[earlier[paired]])
+    return np.concatenate(now), np.concatenate(before)
+
+
+def held_shares(squares: FloatArray, dimensions: int, levels: FloatArray | tuple[float, ...] = LEVELS) -> FloatArray:
+    """Return the share of squared distances inside the ellipse of each level; NaN when there are none.
+
+    With nu degrees of freedom, nu / (nu - 2) times the squared distance in d dimensions is d F(d, nu).
+    """
     if not len(squares):
         return np.full(len(levels), np.nan)
-    limits = np.asarray(stats.chi2.ppf(np.asarray(levels), degrees))
+    nu = DEGREES_OF_FREEDOM
+    limits = np.asarray((nu - 2.0) / nu * dimensions * stats.f.ppf(np.asarray(levels), dimensions, nu))
     return np.asarray((squares[:, None] <= limits[None, :]).mean(axis=0), np.float64)
 
 
@@ -113,3 +136,14 @@ def reliability(probabilities: FloatArray, kept: IntArray, bins: int = 10) -> Re
     some = counts > 0
     promised = np.bincount(index, probabilities, bins)[some] / counts[some]
     return Reliability(promised, np.bincount(index, kept, bins)[some] / counts[some], counts[some])
+
+
+def brier_score(probabilities: FloatArray, kept: IntArray) -> float:
+    """Return the mean squared difference of probabilities and outcomes; NaN when there are none."""
+    return float(np.mean((probabilities - kept) ** 2)) if len(kept) else float("nan")
+
+
+def calibration_error(bars: Reliability) -> float:
+    """Return the expected calibration error: the mean gap of promise and outcome by bins, weighted by their counts."""
+    total = bars.counts.sum()
+    return float((bars.counts * np.abs(bars.promised - bars.kept)).sum() / total) if total else float("nan")

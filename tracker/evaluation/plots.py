@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from scipy import stats
 
 from tracker.evaluation.consistency import (
     COORDINATES,
@@ -130,7 +129,7 @@ def recall_figures(
 
 
 def consistency_figures(name: str, results: Mapping[int, Consistency]) -> list[str]:
-    """Return innovations against chi-square, ellipses against their levels, and claims against their probability.
+    """Return innovations, ellipses against their levels, and identities against their probability.
 
     Parameters
     ----------
@@ -142,7 +141,7 @@ def consistency_figures(name: str, results: Mapping[int, Consistency]) -> list[s
     with mpl.rc_context(_STYLE):
         nis_figure, nis = _panel("Innovations, squared")
         ellipse_figure, ellipses = _panel("Ellipses of the position")
-        claim_figure, claims = _panel("Probability of claims")
+        same_figure, same = _panel("Same object as a second ago")
         bins = np.linspace(0.0, _NIS_END, 51)
         levels = np.linspace(0.02, 0.98, 49)
         for number, result in results.items():
@@ -158,21 +157,20 @@ def consistency_figures(name: str, results: Mapping[int, Consistency]) -> list[s
                 marks = held_shares(result.position_errors_squared, POSITION_COORDINATES)
                 ellipses.plot(levels, held, **_line(number))
                 ellipses.plot(LEVELS, marks, linestyle="none", marker="o", color=color, markersize=4)
-            if len(result.claim_probabilities):
-                bars = reliability(result.claim_probabilities, result.claims_kept)
+            if len(result.continuity):
+                bars = reliability(result.continuity, result.identities_kept)
                 enough = bars.counts >= _FEWEST_CLAIMS
-                claims.plot(bars.promised[enough], bars.kept[enough], marker="o", markersize=4, **_line(number))
-        x = np.linspace(0.0, _NIS_END, 200)
-        nis.plot(x, stats.chi2.pdf(x, COORDINATES), color=_TEXT, linewidth=1.0)
-        nis.set(xlabel=f"normalised; thin line: chi-square, {COORDINATES} degrees", ylabel="density")
-        for panel in (ellipses, claims):
+                same.plot(bars.promised[enough], bars.kept[enough], marker="o", markersize=4, **_line(number))
+        nis.axvline(COORDINATES, color=_TEXT, linewidth=1.0)
+        nis.set(xlabel=f"clipped at 3 sd; thin line: mean as promised, {COORDINATES}", ylabel="density")
+        for panel in (ellipses, same):
             panel.plot([0, 1], [0, 1], color=_TEXT, linewidth=1.0)
             panel.set(xlim=(0, 1), ylim=(0, 1.02))
             panel.xaxis.set_major_formatter(PercentFormatter(1.0))
             panel.yaxis.set_major_formatter(PercentFormatter(1.0))
         ellipses.set(xlabel="promised share", ylabel="holds the truth")
-        claims.set(xlabel="promised probability", ylabel="keeps the identity")
-        drawings = {"nis": nis_figure, "ellipses": ellipse_figure, "claims": claim_figure}
+        same.set(xlabel="promised probability", ylabel="is the same")
+        drawings = {"nis": nis_figure, "ellipses": ellipse_figure, "continuity": same_figure}
         return [_svg(figure, f"{name}-{part}") for part, figure in drawings.items()]
 
 

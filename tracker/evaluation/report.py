@@ -18,8 +18,11 @@ from tracker.evaluation.consistency import (
     LEVELS,
     POSITION_COORDINATES,
     Consistency,
+    brier_score,
+    calibration_error,
     consistency,
     held_shares,
+    reliability,
 )
 from tracker.evaluation.diagnosis import (
     CROWDING_EDGES,
@@ -276,6 +279,10 @@ def render(
         "given": list(next(iter(given.values()))),
         "consistency_figures": [Markup(svg) for svg in plots.consistency_figures("kept", kept)] if kept else [],
         "consistency_rows": [(list(results)[number], _consistency_cells(part)) for number, part in kept.items()],
+        "continuity_rows": [(list(results)[number], _continuity_cells(part)) for number, part in kept.items()],
+        "reliability_rows": [
+            (list(results)[number], row) for number, part in kept.items() for row in _reliability_rows(part)
+        ],
         "untold": [name for number, name in enumerate(results) if number not in kept],
         "differences": _differences(results),
     }
@@ -641,6 +648,30 @@ def _consistency_cells(part: Consistency) -> list[str]:
     for squares in (part.position_errors_squared, part.size_errors_squared):
         cells += [_NONE if np.isnan(share) else f"{share:.0%}" for share in held_shares(squares, POSITION_COORDINATES)]
     return cells
+
+
+def _continuity_cells(part: Consistency) -> list[str]:
+    """Return how many identities were compared, the share that is the same, Brier score and calibration error."""
+    promised, same = part.continuity, part.identities_kept
+    if not len(same):
+        return ["0", _NONE, _NONE, _NONE, _NONE]
+    error = calibration_error(reliability(promised, same))
+    return [
+        f"{len(same)}",
+        f"{promised.mean():.1%}",
+        f"{same.mean():.1%}",
+        f"{brier_score(promised, same):.4f}",
+        f"{error:.4f}",
+    ]
+
+
+def _reliability_rows(part: Consistency) -> list[list[str]]:
+    """Return by bin the probability, the share that is the same, and how many there are."""
+    bars = reliability(part.continuity, part.identities_kept)
+    return [
+        [f"{promised:.1%}", f"{kept:.1%}", f"{count}"]
+        for promised, kept, count in zip(bars.promised, bars.kept, bars.counts, strict=True)
+    ]
 
 
 def _differences(results: Mapping[str, Sequence[Study]]) -> list[dict[str, Any]]:

@@ -2,11 +2,11 @@
 
 One row for each confirmed object that claimed a detection::
 
-    frame,id,z_x,z_y,z_width,z_height,x,y,width,height,var_x,var_y,var_width,var_height,anchor,existence,responsibility
+    frame,id,z_x,z_y,z_width,z_height,x,y,width,height,var_x,var_y,var_width,var_height,existence,responsibility,continuity,time_s
 
-``z`` are the innovations over their predicted standard deviations. ``x`` is the centre, ``y`` the anchored point:
-``anchor`` says at which share of the height it lies, 1 being the lower edge. Mean and variances are those of the
-filter after the frame, in pixels; the four coordinates are independent of each other.
+``z`` are the innovations over their predicted standard deviations. ``x`` and ``y`` are the centre of the reported
+box, the variances those of its error, in pixels: Student's t (:mod:`tracker.confidence`), the four coordinates
+uncorrelated. ``continuity`` is the probability that the object is the one that had the identity a second ago.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ COLUMNS = (
     *(f"z_{name}" for name in _COORDINATES),
     *_COORDINATES,
     *(f"var_{name}" for name in _COORDINATES),
-    "anchor",
     "existence",
     "responsibility",
+    "continuity",
+    "time_s",
 )
 HEADER = ",".join(COLUMNS) + "\n"
 
@@ -45,11 +46,11 @@ class Diagnostics:
     innovations
         (N, 4) normalised.
     means, variances
-        (N, 4) of centre x, anchored y, width and height after the frame, in px and px^2.
-    anchors
-        (N,) share of the height at which y lies.
-    existence, responsibilities
+        (N, 4) of centre x, centre y, width and height of the reported box, in px and px^2.
+    existence, responsibilities, continuity
         (N,) probabilities.
+    times_s
+        (N,) times of the frames.
     """
 
     frames: IntArray
@@ -57,9 +58,10 @@ class Diagnostics:
     innovations: FloatArray
     means: FloatArray
     variances: FloatArray
-    anchors: FloatArray
     existence: FloatArray
     responsibilities: FloatArray
+    continuity: FloatArray
+    times_s: FloatArray
 
     def __post_init__(self) -> None:
         n = len(self.frames)
@@ -80,9 +82,10 @@ def format_diagnostics(rows: Diagnostics) -> str:
             rows.innovations,
             rows.means,
             rows.variances,
-            rows.anchors,
             rows.existence,
             rows.responsibilities,
+            rows.continuity,
+            rows.times_s,
         ]
     )
     return "".join(
@@ -112,13 +115,13 @@ def read_diagnostics(path: Path | str) -> Diagnostics:
 
     numbers = [number for number, _ in lines[1:]]
     frames, ids = values[:, 0], values[:, 1]
-    variances, shares = values[:, 10:14], values[:, 15:]
+    variances, shares = values[:, 10:14], values[:, 14:17]
     for good, problem in (
         (np.isfinite(values).all(axis=1), "holds a number that is not finite"),
         ((frames >= 1) & whole(frames), "frame must be a whole number from 1"),
         ((ids >= 0) & whole(ids), "id must be a whole number from 0"),
         ((variances > 0.0).all(axis=1), "variances must be positive"),
-        (((shares >= 0.0) & (shares <= 1.0)).all(axis=1), "existence and responsibility must be in [0, 1]"),
+        (((shares >= 0.0) & (shares <= 1.0)).all(axis=1), "existence, responsibility and continuity must be in [0, 1]"),
     ):
         if not good.all():
             raise FormatError(path, numbers[int(np.argmin(good))], problem)
@@ -128,7 +131,5 @@ def read_diagnostics(path: Path | str) -> Diagnostics:
         values[:, 2:6],
         values[:, 6:10],
         variances,
-        values[:, 14],
-        values[:, 15],
-        values[:, 16],
+        *values[:, 14:].T,
     )

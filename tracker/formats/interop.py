@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import supervision as sv
 
-_EXTRA = ("detection_indices", "covariances", "existence", "responsibilities", "status")
+_EXTRA = ("detection_indices", "covariances", "existence", "responsibilities", "status", "continuity")
 
 
 def to_supervision(rows: Detections | Tracks) -> sv.Detections:
@@ -153,6 +153,7 @@ def _tracks(detections: Detections, ids: ArrayLike, told: Mapping[str, Any]) -> 
         "existence": np.ones(n),
         "responsibilities": np.zeros(n),
         "status": np.full(n, Status.CONFIRMED, np.int64),
+        "continuity": np.ones(n),
     }
     return Tracks(
         ids=np.array(ids, np.int64),

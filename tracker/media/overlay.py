@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.classes import class_text
+from tracker.confidence import ellipse_squared_radius
 from tracker.config import OverlayConfig
 from tracker.media.region_painter import RegionPainter
 from tracker.media.regions import Area, Line, RegionCount
@@ -28,7 +29,6 @@ Color: TypeAlias = tuple[int, int, int]
 
 _CASING: Color = (26, 22, 22)
 _FAINT: Color = (150, 150, 150)
-_CHI_SQUARE_95 = 5.991  # 95 % point, two degrees of freedom
 _GOLDEN_RATIO = (math.sqrt(5.0) - 1.0) / 2.0
 _OKLAB_TO_LMS_ROOTS = np.array(
     [
@@ -349,7 +349,7 @@ def _draw_ellipses(
     xx = np.sqrt(np.maximum(covariances[:, 0, 0], 1e-12))
     yx = covariances[:, 0, 1] / xx
     yy = np.sqrt(np.maximum(covariances[:, 1, 1] - yx**2, 0.0))
-    radius = math.sqrt(_CHI_SQUARE_95)
+    radius = math.sqrt(ellipse_squared_radius(0.95))
     longest_px = radius * max(xx.max(), np.hypot(yx, yy).max())
     angle = np.linspace(0.0, 2.0 * np.pi, min(20 + int(longest_px / 6.0), 72), endpoint=False)
     x, y = radius * np.cos(angle), radius * np.sin(angle)

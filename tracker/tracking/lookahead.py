@@ -60,7 +60,7 @@ def hold(window: Window, newest: Held, lag_frames: int) -> Window:
 
     the uncertainty of both claims and that of a bridge between them: a random walk pinned at both ends has
     w (1 - w) of its free spread, for which C, the covariance of the object coasting in that frame, stands. Its
-    existence is that at the second claim, since nothing that was gone comes back.
+    existence and continuity are those at the second claim, since nothing that was gone comes back.
 
     Parameters
     ----------
@@ -131,13 +131,22 @@ def _bridged(held: Held, start: Tracks, end: Tracks, w: float, to_held: NDArray[
     rows = _rows(held, end.ids)
     boxes, covariances = held.tracks.boxes_xyxy.copy(), held.tracks.covariances.copy()
     scores, existence = held.tracks.scores.copy(), held.tracks.existence.copy()
+    continuity = held.tracks.continuity.copy()
     reported = held.reported.copy()
     boxes[rows] = between.boxes_xyxy
     covariances[rows] = between.covariances + w * (1.0 - w) * covariances[rows]
     scores[rows] = (1.0 - w) * start.scores + w * end.scores
     existence[rows] = end.existence
+    continuity[rows] = end.continuity
     reported[rows] = True
-    tracks = replace(held.tracks, boxes_xyxy=boxes, scores=scores, covariances=covariances, existence=existence)
+    tracks = replace(
+        held.tracks,
+        boxes_xyxy=boxes,
+        scores=scores,
+        covariances=covariances,
+        existence=existence,
+        continuity=continuity,
+    )
     return replace(held, tracks=tracks, reported=reported)
 
 

@@ -73,6 +73,7 @@ from tracker.tracking.state import (
     parameters,
     room_for_step,
 )
+from tracker.tracking.uncertainty import continuity, laws, scene_terms, write_error_variances
 
 LEAST_DETERMINANT = 1e-6
 CERTAIN = 1.0 - 1e-6
@@ -279,6 +280,7 @@ def _m_step(
     measured, boxes = observed.measured, observed.grid.boxes_xyxy
     scores, frame_row = observed.scores, observed.detection
     innovation, claimed = np.empty(4), np.empty(4)
+    remembered = math.exp(-tau / TAU_PER_S)
     for k in range(len(predicted)):
         c = predicted[k]
         absent = 1.0
@@ -289,6 +291,7 @@ def _m_step(
         c.existence = min(max(there / (1.0 - c.existence + there), 1.0 - CERTAIN), CERTAIN)
         j = detection[k]
         c.detection, c.responsibility = -1, confidence[k]
+        c.doubt *= remembered
         if j < 0:
             c.misses += 1
             c.missed_tau += tau
@@ -301,6 +304,7 @@ def _m_step(
                 innovation[i] += beta[e] * (measured[column[e], i] - mean[i])
         update(c, scene, innovation, claimed, p)
         c.detection = frame_row[j]
+        c.doubt -= math.log(min(confidence[k], 1.0))
         c.hits += 1
         c.misses = 0
         c.missed_tau = 0.0
@@ -432,10 +436,19 @@ def _step(
 
 
 @njit(cache=True, error_model="numpy")
-def _report(components: Records, frame_index: int, coasting: bool, smoothed: bool, anchor: float) -> Records:
+def _report(
+    components: Records,
+    scene: Records,
+    frame_index: int,
+    coasting: bool,
+    smoothed: bool,
+    anchor: float,
+    numbers: FloatArray,
+) -> Records:
     """Return a row of :class:`Tracks` for each component to be reported."""
     rows = np.empty(len(components), TRACK)
     lever = anchor - 0.5
+    terms = scene_terms(scene, numbers)
     n = 0
     for k in range(len(components)):
         c = components[k]
@@ -459,12 +472,9 @@ def _report(components: Records, frame_index: int, coasting: bool, smoothed: boo
         else:
             left, top, right, bottom = edges(c.mean[0], c.mean[1], c.mean[2], c.mean[3], anchor)
         r.boxes_xyxy[0], r.boxes_xyxy[1], r.boxes_xyxy[2], r.boxes_xyxy[3] = left, top, right, bottom
-        # centre y = anchored y - (anchor - 1/2) height
         r.covariances[:] = 0.0
-        for i in range(4):
-            r.covariances[i, i] = c.p00[i]
-        r.covariances[1, 1] += lever * lever * c.p00[3]
-        r.covariances[1, 3] = r.covariances[3, 1] = -lever * c.p00[3]
+        write_error_variances(c, terms, numbers, lever, right - left, bottom - top, r.covariances)
+        r.continuity = continuity(c.doubt, numbers)
     return rows[:n]
 
 
@@ -490,6 +500,7 @@ class Tracker:
         "_config",
         "_info",
         "_lag_frames",
+        "_laws",
         "_parameter",
         "_period_s",
         "_smoothed",
@@ -505,6 +516,7 @@ class Tracker:
         self._anchor = self._config.tracking.motion.anchor
         self._appearance = self._config.tracking.appearance
         self._lag_frames = self._config.tracking.lag_frames
+        self._laws = laws(self._config)
         self._state = initial_state()
         self._info: StepInfo | None = None
         self._window: Window = ()
@@ -566,7 +578,10 @@ class Tracker:
     def tracks(self, coasting: bool = False) -> Tracks:
         """Return the objects of the newest frame; ``coasting`` adds those not seen in it and the tentative."""
         state = self._state
-        return Tracks.of_rows(_report(state.components, state.frame_index, coasting, self._smoothed, self._anchor))
+        rows = _report(
+            state.components, state.scene, state.frame_index, coasting, self._smoothed, self._anchor, self._laws
+        )
+        return Tracks.of_rows(rows)
 
     def cut(self) -> None:
         """End all objects before the next frame, which shows another scene; their identities never come back.

@@ -52,6 +52,7 @@ COMPONENT = np.dtype(
         ("existence", "f8"),
         ("score", "f8"),
         ("responsibility", "f8"),
+        ("doubt", "f8"),  # surprise of the claims of about the last second, nats
         ("detection", "i8"),  # row claimed in this frame, -1 for none
         ("box", "f8", (4,)),  # reported, left top right bottom
         ("looks", "i8"),  # features that make up what is remembered of its look

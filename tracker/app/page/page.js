@@ -1,7 +1,7 @@
 // The page of a live tracker. One message of the WebSocket is one picture with its tracks; the overlay is drawn
 // here, at the resolution of the screen.
 
-const CHI_SQUARE_95 = 5.991; // 95 % point, two degrees of freedom
+const ELLIPSE_95 = 4.992; // squared radius of the 95 % ellipse, see tracker/confidence.py
 const GOLDEN_RATIO = (Math.sqrt(5) - 1) / 2;
 const TRAIL_S = 2;
 const TRAIL_SPACING = 0.005; // of the picture's size
@@ -189,7 +189,7 @@ function drawEllipse(context, row, scale, pen) {
   const [xx, xy, yy] = row.covariance;
   const middle = (xx + yy) / 2;
   const spread = Math.hypot((xx - yy) / 2, xy);
-  const radius = (variance) => Math.sqrt(CHI_SQUARE_95 * Math.max(variance, 0)) * scale;
+  const radius = (variance) => Math.sqrt(ELLIPSE_95 * Math.max(variance, 0)) * scale;
   context.beginPath();
   context.ellipse(
     ((row.box[0] + row.box[2]) / 2) * scale, ((row.box[1] + row.box[3]) / 2) * scale,

@@ -1,0 +1,34 @@
+"""What a reported covariance says: the errors are Student's t, heavier in the tails than a Gaussian of it.
+
+References
+----------
+Kotz and Nadarajah, Multivariate t Distributions and Their Applications, 2004, section 1.7 (squared distances are F
+distributed).
+"""
+
+from __future__ import annotations
+
+DEGREES_OF_FREEDOM = 2.5
+"""Of the errors of reported boxes."""
+
+
+def ellipse_squared_radius(share: float) -> float:
+    """Return the squared Mahalanobis radius of the ellipse that holds a share of the positions.
+
+    For two of the coordinates of :attr:`tracker.Tracks.covariances`, such as the centre. With nu degrees of freedom,
+
+        r^2 = (nu - 2) ((1 - share)^(-2 / nu) - 1).
+
+    Parameters
+    ----------
+    share
+        In [0, 1).
+
+    Raises
+    ------
+    ValueError
+        For a share outside of that.
+    """
+    if not 0.0 <= share < 1.0:
+        raise ValueError(f"share is {share}; it must be at least 0 and below 1")
+    return (DEGREES_OF_FREEDOM - 2.0) * float((1.0 - share) ** (-2.0 / DEGREES_OF_FREEDOM) - 1.0)
