@@ -26,7 +26,7 @@ from scipy.optimize import linear_sum_assignment, minimize
 from tracker import Config, Tracker, load_config
 from tracker.confidence import DEGREES_OF_FREEDOM
 from tracker.evaluation.consistency import LEVELS, brier_score, calibration_error, held_shares, reliability
-from tracker.evaluation.preparation import Criteria, Prepared, prepare
+from tracker.evaluation.preparation import Criteria, prepare
 from tracker.formats.table import TrackTable
 from tracker.geometry import xyxy_to_ltwh
 from tracker.tracking.motion import Z_LIMIT
@@ -130,9 +130,7 @@ def measure(sequence: Sequence, config: Config | None = None) -> Measured:
         for kind in KINDS:
             truth = coasting if kind == "coasting" else covered
             known = truth >= 0
-            rows[kind].append(
-                _rows(told[kind].select(known), boxes[truth[known]], components[known], scene, config)
-            )
+            rows[kind].append(_rows(told[kind].select(known), boxes[truth[known]], components[known], scene, config))
     stacked = {kind: np.concatenate([np.empty((0, 41)), *found]) for kind, found in rows.items()}
     return Measured(
         {
@@ -156,9 +154,11 @@ def _compared(past, frame, lag, component, name, doubt, promised) -> list[tuple[
 def _truth(truth: TrackTable) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Return boxes and identities of the truth that counts, by frame."""
     nobody = TrackTable(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 4)), np.empty(0))
-    table: Prepared = prepare(truth, nobody, Criteria())
-    kept = table.truth
-    return {int(f): (kept.boxes_ltwh[kept.frames == f], kept.ids[kept.frames == f]) for f in np.unique(kept.frames)}
+    kept = prepare(truth, nobody, Criteria())
+    return {
+        frame: (truth.boxes_ltwh[rows], truth.ids[rows])
+        for frame, rows in zip(kept.frames.tolist(), kept.truth_rows, strict=True)
+    }
 
 
 def _covered(reported: np.ndarray, truth: np.ndarray, usable: np.ndarray) -> np.ndarray:
@@ -195,7 +195,7 @@ def _rows(tracks, truth_ltwh, components, scene, config) -> np.ndarray:
     covariates[:, :, 6] = 0.5 * np.log(own / (ORDINARY_SPREAD**2 * area[:, None]))
     covariates[:, :, 7] = np.log1p(components["missed_tau"])[:, None]
     variances = np.diagonal(tracks.covariances, axis1=1, axis2=2)
-    return np.concatenate([error, variances, np.sqrt(area)[:, None], covariates.reshape(n, -1)], axis=1)
+    return np.concatenate([error, variances, np.sqrt(area)[:, None], covariates.reshape(n, 32)], axis=1)
 
 
 def together(parts: Iterable[Measured]) -> Measured:

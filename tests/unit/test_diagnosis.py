@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from tracker.confidence import DEGREES_OF_FREEDOM, ellipse_squared_radius
 from tracker.errors import FormatError
-from tracker.evaluation.consistency import consistency, held_shares, reliability
+from tracker.evaluation.consistency import (
+    LEVELS,
+    brier_score,
+    calibration_error,
+    consistency,
+    held_shares,
+    reliability,
+)
 from tracker.evaluation.diagnosis import (
     Coverage,
     Fate,
@@ -327,7 +338,9 @@ def test_false_tracks_are_ghosts_or_doubles() -> None:
 # --------------------------------------------------------------------------------------- promises and their file
 
 
-def diagnostics(frames: list[int], ids: list[int], means: list[list[float]], variance: float = 4.0) -> Diagnostics:
+def diagnostics(
+    frames: list[int], ids: list[int], means: list[list[float]], variance: float = 4.0, rate_hz: float = 2.0
+) -> Diagnostics:
     n = len(frames)
     return Diagnostics(
         np.array(frames),
@@ -335,37 +348,73 @@ def diagnostics(frames: list[int], ids: list[int], means: list[list[float]], var
         np.tile([1.0, -1.0, 0.5, 0.5], (n, 1)),
         np.array(means, float).reshape(n, 4),
         np.full((n, 4), variance),
-        np.ones(n),
         np.full(n, 0.9),
         np.linspace(0.1, 0.9, n),
+        np.linspace(0.2, 0.8, n),
+        np.array(frames) / rate_hz,
     )
 
 
 def test_promises_are_compared_with_the_truth_under_the_same_track() -> None:
-    # Truth in the filter's coordinates: centre x 105, lower edge 70, 10 x 20 px. The third row is on nobody.
+    # The true box is centred at (105, 60) and 10 x 20 px. The last row is on nobody.
     told = diagnostics(
-        [1, 2, 4, 3], [1, 1, 1, 9], [[107, 70, 10, 20], [105, 66, 10, 20], [105, 70, 12, 20], [305, 70, 10, 20]]
+        [1, 2, 4, 3], [1, 1, 1, 9], [[107, 60, 10, 20], [105, 56, 10, 20], [105, 60, 12, 20], [305, 60, 10, 20]]
     )
     kept = consistency(*looked_into(TRUTH, TRACKS), told)
     assert kept.innovations_squared == pytest.approx([2.5] * 4)
     assert kept.position_errors_squared == pytest.approx([1, 4, 0])
     assert kept.size_errors_squared == pytest.approx([0, 0, 1])
-    assert kept.claim_probabilities == pytest.approx(told.responsibilities[1:3])
-    assert kept.claims_kept.tolist() == [1, 1]
+    # At 2 Hz: frame 2 is younger than a second and looks back at frame 1, frame 4 at frame 2.
+    assert kept.continuity == pytest.approx(told.continuity[1:3])
+    assert kept.identities_kept.tolist() == [1, 1]
 
 
-def test_a_claim_that_leaves_its_identity_is_not_kept() -> None:
+def test_an_innovation_counts_up_to_three_standard_deviations() -> None:
+    told = replace(diagnostics([1], [1], [[105, 60, 10, 20]]), innovations=np.array([[30.0, -4.0, 3.0, 1.0]]))
+    assert consistency(*looked_into(TRUTH, TRACKS), told).innovations_squared == pytest.approx([9 + 9 + 9 + 1])
+
+
+def test_a_track_that_leaves_its_identity_within_a_second_is_not_kept() -> None:
     truth = table((1, 1, 0.0, 0.0), (1, 2, 50.0, 0.0), (2, 1, 0.0, 0.0), (2, 2, 50.0, 0.0))
     tracks = table((1, 10, 0.0, 0.0), (2, 10, 50.0, 0.0))
-    kept = consistency(*looked_into(truth, tracks), diagnostics([1, 2], [10, 10], [[5, 20, 10, 20], [55, 20, 10, 20]]))
-    assert kept.claims_kept.tolist() == [0]
+    told = diagnostics([1, 2], [10, 10], [[5, 10, 10, 20], [55, 10, 10, 20]], rate_hz=1.0)
+    assert consistency(*looked_into(truth, tracks), told).identities_kept.tolist() == [0]
 
 
-def test_ellipses_of_a_true_filter_hold_what_they_promise() -> None:
-    squares = stats.chi2.rvs(2, size=20_000, random_state=1)
-    assert held_shares(squares, 2) == pytest.approx([0.5, 0.9, 0.95], abs=0.01)
+def test_what_a_track_covered_longer_ago_does_not_count() -> None:
+    frames = [1, 2, 3, 5]
+    truth = table(*((frame, 1, 0.0, 0.0) for frame in frames))
+    tracks = table(*((frame, 10, 0.0, 0.0) for frame in frames))
+    told = diagnostics(frames, [10] * 4, [[5, 10, 10, 20]] * 4, rate_hz=1.0)
+    # Frames 2 and 3 look back a second; in frame 4, a second before frame 5, there was nothing.
+    assert consistency(*looked_into(truth, tracks), told).continuity == pytest.approx(told.continuity[1:3])
+
+
+def test_ellipses_of_a_true_report_hold_what_they_promise() -> None:
+    rng = np.random.default_rng(1)
+    errors = stats.multivariate_t.rvs(
+        shape=(DEGREES_OF_FREEDOM - 2) / DEGREES_OF_FREEDOM * np.eye(4),
+        df=DEGREES_OF_FREEDOM,
+        size=20_000,
+        random_state=rng,
+    )
+    for dimensions in (1, 2, 4):
+        squares = (errors[:, :dimensions] ** 2).sum(axis=1)
+        for share, level in zip(held_shares(squares, dimensions), LEVELS, strict=True):
+            # Five standard errors of a binomial share.
+            assert abs(share - level) < 5 * math.sqrt(level * (1 - level) / len(squares))
+        assert (held_shares(4 * squares, dimensions) < held_shares(squares, dimensions)).all()
     assert np.isnan(held_shares(np.empty(0), 2)).all()
-    assert held_shares(4 * squares, 2)[1] == pytest.approx(stats.chi2.cdf(stats.chi2.ppf(0.9, 2) / 4, 2), abs=0.01)
+
+
+def test_the_radius_of_ellipses_is_that_of_their_law() -> None:
+    for level in LEVELS:
+        radius = ellipse_squared_radius(level)
+        assert held_shares(np.array([radius - 1e-9, radius + 1e-9]), 2, (level,)) == pytest.approx([0.5])
+    assert ellipse_squared_radius(0.0) == 0.0
+    assert [ellipse_squared_radius(level) for level in LEVELS] == sorted(map(ellipse_squared_radius, LEVELS))
+    with pytest.raises(ValueError, match=r"share is 1\.0; it must be at least 0 and below 1"):
+        ellipse_squared_radius(1.0)
 
 
 def test_reliability_by_bins() -> None:
@@ -373,6 +422,13 @@ def test_reliability_by_bins() -> None:
     assert bars.promised == pytest.approx([0.05, 2.92 / 3])
     assert bars.kept == pytest.approx([0, 2 / 3])
     assert bars.counts.tolist() == [1, 3]
+    # (1 |0.05 - 0| + 3 |2.92 / 3 - 2 / 3|) / 4
+    assert calibration_error(bars) == pytest.approx((0.05 + 0.92) / 4)
+    assert brier_score(np.array([0.05, 0.95, 0.97, 1.0]), np.array([0, 1, 1, 0])) == pytest.approx(
+        (0.0025 + 0.0025 + 0.0009 + 1.0) / 4
+    )
+    nothing = reliability(np.empty(0), np.empty(0, np.int64))
+    assert np.isnan([calibration_error(nothing), brier_score(np.empty(0), np.empty(0, np.int64))]).all()
 
 
 def test_diagnostics_come_back_from_their_file(tmp_path: Path) -> None:
@@ -380,8 +436,8 @@ def test_diagnostics_come_back_from_their_file(tmp_path: Path) -> None:
     file = tmp_path / "diagnostics.csv"
     file.write_text(HEADER + format_diagnostics(told))
     back = read_diagnostics(file)
-    for name in ("frames", "ids", "innovations", "means", "variances", "anchors", "existence", "responsibilities"):
-        assert getattr(back, name) == pytest.approx(getattr(told, name)), name
+    for column in dataclasses.fields(Diagnostics):
+        assert getattr(back, column.name) == pytest.approx(getattr(told, column.name)), column.name
     file.write_text(HEADER)
     assert len(read_diagnostics(file)) == 0
 
@@ -391,13 +447,17 @@ def test_diagnostics_come_back_from_their_file(tmp_path: Path) -> None:
     [
         ("", None, "has not the header frame,id,z_x"),
         ("frame,id\n", 1, "has not the header frame,id,z_x"),
-        (HEADER + "1,2,3\n", 2, "must be 17 numbers"),
-        (HEADER + "1,1,0,0,0,0,1,1,1,1,1,1,1,x,1,1,1\n", 2, "must be 17 numbers"),
-        (HEADER + "1,1,0,0,0,0,1,1,1,1,1,1,1,nan,1,1,1\n", 2, "holds a number that is not finite"),
-        (HEADER + "0,1,0,0,0,0,1,1,1,1,1,1,1,1,1,1,1\n", 2, "frame must be a whole number from 1"),
-        (HEADER + "1,-1,0,0,0,0,1,1,1,1,1,1,1,1,1,1,1\n", 2, "id must be a whole number from 0"),
-        (HEADER + "1,1,0,0,0,0,1,1,1,1,1,1,1,0,1,1,1\n", 2, "variances must be positive"),
-        (HEADER + "\n1,1,0,0,0,0,1,1,1,1,1,1,1,1,1,1,2\n", 3, "existence and responsibility must be in [0, 1]"),
+        (HEADER + "1,2,3\n", 2, "must be 18 numbers"),
+        (HEADER + "1,1,0,0,0,0,1,1,1,1,1,1,1,x,1,1,1,1\n", 2, "must be 18 numbers"),
+        (HEADER + "1,1,0,0,0,0,1,1,1,1,1,1,1,nan,1,1,1,1\n", 2, "holds a number that is not finite"),
+        (HEADER + "0,1,0,0,0,0,1,1,1,1,1,1,1,1,1,1,1,1\n", 2, "frame must be a whole number from 1"),
+        (HEADER + "1,-1,0,0,0,0,1,1,1,1,1,1,1,1,1,1,1,1\n", 2, "id must be a whole number from 0"),
+        (HEADER + "1,1,0,0,0,0,1,1,1,1,1,1,1,0,1,1,1,1\n", 2, "variances must be positive"),
+        (
+            HEADER + "\n1,1,0,0,0,0,1,1,1,1,1,1,1,1,1,1,2,1\n",
+            3,
+            "existence, responsibility and continuity must be in [0, 1]",
+        ),
     ],
 )
 def test_bad_diagnostics_name_the_line(tmp_path: Path, text: str, line: int | None, problem: str) -> None:

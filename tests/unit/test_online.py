@@ -141,16 +141,77 @@ def test_smoothed_reports_are_the_filtered_mean():
     assert np.abs(smooth_boxes[10:] - truth[10:]).mean() < 0.8 * np.abs(raw_boxes[10:] - truth[10:]).mean()
 
 
-def test_covariances_belong_to_the_box_centre():
-    """The state's y is the bottom edge, the report's the centre: half a height above."""
+def standard_deviations(tracker, law, **factors):
+    """What the configuration says of the only object, written down once more."""
+    c, scene = tracker.state.components[0], tracker.state.scene[0]
+    tracks = tracker.tracks(coasting=True)
+    width, height = tracks.boxes_xyxy[0, 2:] - tracks.boxes_xyxy[0, :2]
+    own = np.sqrt(c["p00"] + [0.0, 0.25 * c["p00"][3], 0.0, 0.0])  # the state's y is the bottom edge
+    g = np.sqrt(width * height)
+    return (
+        g
+        * np.array(law.base)
+        * ((1.02 - c["score"]) / 0.12) ** np.array(law.score)
+        * np.exp(c["log_noise_factor"]) ** np.array(law.object)
+        * scene["measurement_position"] ** np.array(law.scene_position)
+        * scene["measurement_size"] ** np.array(law.scene_size)
+        * scene["process_position"] ** np.array(law.scene_motion)
+        * (own / (0.03 * g)) ** np.array(law.spread)
+        * (1.0 + c["missed_tau"]) ** np.array(law.unseen)
+    )
+
+
+@pytest.mark.parametrize(("smoothing", "law"), [("none", "observed"), ("online", "filtered")])
+def test_covariances_are_those_of_the_configured_law(smoothing, law):
+    tracker = Tracker(config(smoothing=smoothing))
+    uncertainty = config().tracking.uncertainty
+    run(tracker, walk(12))
+    expected = standard_deviations(tracker, getattr(uncertainty, law))
+    np.testing.assert_allclose(tracker.tracks().covariances[0], np.diag(expected**2))
+    for _ in range(3):
+        tracker.update(NOTHING)
+    expected = standard_deviations(tracker, uncertainty.coasting)
+    np.testing.assert_allclose(tracker.tracks(coasting=True).covariances[0], np.diag(expected**2))
+
+
+def test_the_reported_error_does_not_touch_tracking():
+    law = {"base": [9.0, 8.0, 7.0, 6.0], "score": [0.0, 1.0, 2.0, 3.0]}
+    plain, other = Tracker(), Tracker(config(uncertainty={"observed": law, "change_scale": 5.0}))
+    here, there = run(plain, walk(20)), run(other, walk(20))
+    assert plain.state.components.tobytes() == other.state.components.tobytes()
+    for a, b in zip(here, there, strict=True):
+        np.testing.assert_array_equal(a.ids, b.ids)
+        np.testing.assert_array_equal(a.boxes_xyxy, b.boxes_xyxy)
+    assert (here[-1].covariances != there[-1].covariances).any()
+    assert here[-1].continuity[0] > there[-1].continuity[0]
+
+
+def test_doubt_is_the_surprise_of_the_claims_and_fades_in_a_second():
     tracker = Tracker()
-    run(tracker, walk(5))
-    p00 = tracker.state.components["p00"][0]
-    to_centre = np.eye(4)
-    to_centre[1, 3] = -0.5
-    covariance = tracker.tracks().covariances[0]
-    np.testing.assert_allclose(covariance, to_centre @ np.diag(p00) @ to_centre.T)
-    assert np.linalg.eigvalsh(covariance).min() > 0.0
+    responsibilities = []
+    for detections in walk(6):
+        tracks = tracker.update(detections)
+        responsibilities.append(tracks.responsibilities[0])
+    doubt = 0.0
+    for responsibility in responsibilities[1:]:  # the first made the object
+        doubt = doubt * np.exp(-1.0 / 30.0) - np.log(min(responsibility, 1.0))
+    assert tracker.state.components["doubt"][0] == pytest.approx(doubt)
+    settings = config().tracking.uncertainty
+    odds = settings.change_scale * (doubt + settings.change_floor) ** settings.change_exponent
+    assert tracker.tracks().continuity[0] == pytest.approx(1.0 / (1.0 + odds))
+    tracker.update(NOTHING)
+    assert tracker.state.components["doubt"][0] == pytest.approx(doubt * np.exp(-1.0 / 30.0))
+
+
+def test_an_identity_that_could_be_another_is_less_sure():
+    alone, crowded = Tracker(), Tracker()
+    run(alone, walk(20))
+    both = [
+        seen(first.boxes_xyxy[0], second.boxes_xyxy[0])
+        for first, second in zip(walk(20), walk(20, box=BOX + [6.0, 2.0, 6.0, 2.0]), strict=True)
+    ]
+    run(crowded, both)
+    assert crowded.tracks().continuity.max() < alone.tracks().continuity[0]
 
 
 def test_coasting_objects_are_listed_on_request():

@@ -191,11 +191,11 @@ def test_what_a_run_was_sure_of_is_made_use_of(folder: Path) -> None:
     keys = set(zip(told.frames.tolist(), told.ids.tolist(), strict=True))
     assert keys <= reported
     assert len(keys) == len(told) > FRAMES
-    # The filter's lower edge lies near the box that it claimed.
+    # They tell of the box that is reported, and of its error.
     rows = {(int(row[0]), int(row[1])): row for row in tracks}
     for frame, identity, mean in zip(told.frames.tolist(), told.ids.tolist(), told.means.tolist(), strict=True):
         _, _, left, top, width, height = rows[frame, identity][:6]
-        assert mean == pytest.approx([left + width / 2, top + height, width, height], abs=8)
+        assert mean == pytest.approx([left + width / 2, top + height / 2, width, height], abs=0.02)
     given = np.loadtxt(folder / "run" / "detections.txt", delimiter=",")
     assert given[:, [0, *range(2, 7)]] == pytest.approx(np.loadtxt("det.txt", delimiter=",")[:, [0, *range(2, 7)]])
 
@@ -203,6 +203,8 @@ def test_what_a_run_was_sure_of_is_made_use_of(folder: Path) -> None:
     text = Page((folder / "report.html").read_text()).text
     assert "no diagnostics.csv" not in text
     assert f"run {len(told)} " in text
+    assert "Same object as a second ago" in text
+    assert "Brier score Calibration error" in text
     assert "The line across a bar is what the detector found" in text
 
     # A later run that is not asked for them does not leave them to lie.

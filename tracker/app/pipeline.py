@@ -33,7 +33,6 @@ from tracker.structures import Detections, FloatArray, Frame, Image, Tracks
 from tracker.tracking.camera import CameraMotion, CameraMotionEstimator
 from tracker.tracking.forecast import Fans
 from tracker.tracking.online import Tracker, warm_up
-from tracker.tracking.state import StepInfo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
