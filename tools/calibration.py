@@ -35,9 +35,9 @@ from tracker.tracking.uncertainty import COVARIATES, ORDINARY_SCORE, ORDINARY_SP
 LEAST_IOU = 0.5
 KINDS = ("observed", "filtered", "coasting")
 PARTS: dict[str, tuple[int, ...]] = {"centre": (0, 1), "width": (2,), "height": (3,), "box": (0, 1, 2, 3)}
-WEIGHTS = {"MOT17-val-half": 1.0, "DanceTrack": 2.0, "KITTI": 1.0}
+WEIGHTS = {"MOT17-val-half": 1.0, "DanceTrack": 4.0, "KITTI": 1.0}
 OTHER_WEIGHT = 0.3
-SAMPLE, COVERAGE_WEIGHT, SOFTNESS, SHRINKAGE = 2500, 100.0, 0.25, 1e-3
+SAMPLE, COVERAGE_WEIGHT, SOFTNESS, SHRINKAGE = 4000, 100.0, 0.2, 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -285,24 +285,24 @@ class ObservedErrorConfig(_Section):
     """
 
     base: PositivePerCoordinate = Field(
-        (0.0241, 0.094, 0.0676, 0.22),
+        (0.0339, 0.108, 0.108, 0.287),
         description="standard deviation in units of g, of an ordinary object in an ordinary scene",
     )
     score: PerCoordinate = Field(
-        (0.177, 0.647, 0.291, 0.413), description="exponent of the distance of the score from 1.02, over 0.12"
+        (0.326, 0.848, 0.422, 0.474), description="exponent of the distance of the score from 1.02, over 0.12"
     )
-    object: PerCoordinate = Field((0.35, 0.615, 0.496, 0.633), description="exponent of the object's own noise factor")
+    object: PerCoordinate = Field((0.442, 0.362, 0.462, 0.588), description="exponent of the object's own noise factor")
     scene_position: PerCoordinate = Field(
-        (0.165, 0.845, 0.954, 1.03), description="exponent of the scene's measurement noise factor of positions"
+        (0.405, 0.57, 1.13, 0.993), description="exponent of the scene's measurement noise factor of positions"
     )
     scene_size: PerCoordinate = Field(
-        (0.191, -0.749, -0.387, -1.35), description="exponent of the scene's measurement noise factor of sizes"
+        (0.176, -0.804, -0.198, -1.43), description="exponent of the scene's measurement noise factor of sizes"
     )
     scene_motion: PerCoordinate = Field(
-        (-0.842, -1.14, -0.944, -1.41), description="exponent of the scene's process noise factor of positions"
+        (-0.793, -0.996, -0.744, -1.19), description="exponent of the scene's process noise factor of positions"
     )
     spread: PerCoordinate = Field(
-        (0.746, 1.01, 0.886, 1.37), description="exponent of the filter's own standard deviation, over 0.03 g"
+        (0.622, 1.57, 0.655, 1.48), description="exponent of the filter's own standard deviation, over 0.03 g"
     )
     unseen: PerCoordinate = Field(
         (0.0, 0.0, 0.0, 0.0), description="exponent of 1 + the time since the last detection, in 1/25 s"
@@ -313,25 +313,25 @@ class FilteredErrorConfig(ObservedErrorConfig):
     """The filtered mean, with smoothing: online."""
 
     base: PositivePerCoordinate = Field(
-        (0.00744, 0.0423, 0.0553, 0.169), description=ObservedErrorConfig.model_fields["base"].description
+        (0.00474, 0.0339, 0.0527, 0.153), description=ObservedErrorConfig.model_fields["base"].description
     )
     score: PerCoordinate = Field(
-        (-0.0758, -0.0625, 0.0437, 0.174), description=ObservedErrorConfig.model_fields["score"].description
+        (-0.0493, -0.0782, 0.0234, 0.185), description=ObservedErrorConfig.model_fields["score"].description
     )
     object: PerCoordinate = Field(
-        (-0.216, -0.0515, 0.229, 0.339), description=ObservedErrorConfig.model_fields["object"].description
+        (-0.23, -0.0334, 0.232, 0.411), description=ObservedErrorConfig.model_fields["object"].description
     )
     scene_position: PerCoordinate = Field(
-        (-0.955, -0.571, 0.195, 0.251), description=ObservedErrorConfig.model_fields["scene_position"].description
+        (-1.41, -0.843, 0.133, 0.216), description=ObservedErrorConfig.model_fields["scene_position"].description
     )
     scene_size: PerCoordinate = Field(
-        (0.0471, -0.445, 0.0575, -1.22), description=ObservedErrorConfig.model_fields["scene_size"].description
+        (-0.0668, -0.526, 0.0426, -0.966), description=ObservedErrorConfig.model_fields["scene_size"].description
     )
     scene_motion: PerCoordinate = Field(
-        (-0.968, -0.506, -0.518, -1.09), description=ObservedErrorConfig.model_fields["scene_motion"].description
+        (-0.999, -0.661, -0.511, -0.968), description=ObservedErrorConfig.model_fields["scene_motion"].description
     )
     spread: PerCoordinate = Field(
-        (1.93, 1.33, 0.917, 1.59), description=ObservedErrorConfig.model_fields["spread"].description
+        (2.33, 1.66, 0.963, 1.3), description=ObservedErrorConfig.model_fields["spread"].description
     )
 
 
@@ -339,28 +339,28 @@ class CoastingErrorConfig(ObservedErrorConfig):
     """The prediction of an object that was not seen."""
 
     base: PositivePerCoordinate = Field(
-        (0.0872, 0.193, 0.808, 0.247), description=ObservedErrorConfig.model_fields["base"].description
+        (0.0812, 0.167, 0.694, 0.194), description=ObservedErrorConfig.model_fields["base"].description
     )
     score: PerCoordinate = Field(
-        (0.102, -0.195, -0.172, 0.0428), description=ObservedErrorConfig.model_fields["score"].description
+        (0.0651, -0.231, -0.269, 0.0305), description=ObservedErrorConfig.model_fields["score"].description
     )
     object: PerCoordinate = Field(
-        (-0.566, 0.141, -0.163, 0.159), description=ObservedErrorConfig.model_fields["object"].description
+        (-0.504, 0.251, -0.124, 0.197), description=ObservedErrorConfig.model_fields["object"].description
     )
     scene_position: PerCoordinate = Field(
-        (-0.483, -0.651, 0.0183, -0.451), description=ObservedErrorConfig.model_fields["scene_position"].description
+        (-0.52, -0.48, -0.0937, -0.49), description=ObservedErrorConfig.model_fields["scene_position"].description
     )
     scene_size: PerCoordinate = Field(
-        (-0.0964, 0.625, 0.451, 0.329), description=ObservedErrorConfig.model_fields["scene_size"].description
+        (-0.238, 0.554, 0.32, 0.194), description=ObservedErrorConfig.model_fields["scene_size"].description
     )
     scene_motion: PerCoordinate = Field(
-        (0.483, 0.313, 1.15, 0.252), description=ObservedErrorConfig.model_fields["scene_motion"].description
+        (0.348, 0.217, 0.979, 0.263), description=ObservedErrorConfig.model_fields["scene_motion"].description
     )
     spread: PerCoordinate = Field(
-        (1.21, 1.19, 0.455, 0.543), description=ObservedErrorConfig.model_fields["spread"].description
+        (1.09, 1.04, 0.306, 0.37), description=ObservedErrorConfig.model_fields["spread"].description
     )
     unseen: PerCoordinate = Field(
-        (-0.186, -0.509, -0.288, -0.28), description=ObservedErrorConfig.model_fields["unseen"].description
+        (-0.0879, -0.324, -0.121, -0.042), description=ObservedErrorConfig.model_fields["unseen"].description
     )
 
 

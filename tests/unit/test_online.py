@@ -208,7 +208,7 @@ def test_an_identity_that_could_be_another_is_less_sure():
     run(alone, walk(20))
     both = [
         seen(first.boxes_xyxy[0], second.boxes_xyxy[0])
-        for first, second in zip(walk(20), walk(20, box=BOX + [6.0, 2.0, 6.0, 2.0]), strict=True)
+        for first, second in zip(walk(20), walk(20, box=BOX + np.array([6.0, 2.0, 6.0, 2.0])), strict=True)
     ]
     run(crowded, both)
     assert crowded.tracks().continuity.max() < alone.tracks().continuity[0]
