@@ -14,7 +14,7 @@ import tracker
 
 PACKAGE = Path(tracker.__file__).parent
 FLOORS = [
-    {"structures", "geometry", "config", "errors", "classes"},
+    {"structures", "geometry", "config", "errors", "classes", "confidence"},
     {"mixture", "formats"},
     {"tracking"},
     {"detection", "media", "evaluation"},
@@ -22,7 +22,7 @@ FLOORS = [
     {"cli"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-GROUND_ORDER = ["errors", "structures", "geometry", "classes", "config"]
+GROUND_ORDER = ["errors", "structures", "geometry", "classes", "confidence", "config"]
 USES_OPENCV = {"detection", "media", "tracking/camera.py", "tracking/appearance.py"}
 HEAVY = ["numba", "scipy", "filterpy", "trackeval", "cv2", "av", "pydantic", "numpy", "yaml"]
 
