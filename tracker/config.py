@@ -24,6 +24,7 @@ Point: TypeAlias = tuple[float, float]
 ClassChoice: TypeAlias = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 """A class by name or number."""
 RegionName: TypeAlias = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f]*$")]
+PerCoordinate: TypeAlias = tuple[float, float, float, float]
 PositivePerCoordinate: TypeAlias = tuple[Positive, Positive, Positive, Positive]
 """One value for each coordinate: centre x, bottom edge y, width, height."""
 Channels: TypeAlias = tuple[float, float, float]
@@ -31,7 +32,6 @@ Channels: TypeAlias = tuple[float, float, float]
 
 IMAGENET_MEAN_RGB: Channels = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION_RGB: Channels = (0.229, 0.224, 0.225)
-PerCoordinate: TypeAlias = tuple[float, float, float, float]
 
 
 class _Section(BaseModel):
