@@ -6,6 +6,7 @@ never change afterwards; :meth:`select` makes a new struct with the chosen rows 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any, Self, TypeAlias
@@ -46,8 +47,9 @@ def _read_only(values: ArrayLike, dtype: type, shape: tuple[int | None, ...], na
 class _Rows:
     """What all structs of row-aligned arrays can do."""
 
-    __slots__ = ("_rows",)
+    __slots__ = ("_derive", "_rows")
     _rows: NDArray[np.void]
+    _derive: Callable[[str, NDArray[np.void]], NDArray[Any]]
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))  # type: ignore[arg-type]
@@ -166,14 +168,13 @@ TRACK = np.dtype(
         ("scores", "f8"),
         ("classes", "i8"),
         ("detection_indices", "i8"),
-        ("covariances", "f8", (4, 4)),
         ("existence", "f8"),
         ("responsibilities", "f8"),
         ("status", "i8"),
-        ("continuity", "f8"),
+        ("component", "i8"),  # row among the tracker's components
     ]
 )
-"""One row of :class:`Tracks`."""
+"""One row of :class:`Tracks`, without what is worked out when it is first asked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -226,22 +227,32 @@ class Tracks(_Rows):
             array.flags.writeable = False
 
     @classmethod
-    def of_rows(cls, rows: NDArray[np.void]) -> Tracks:
-        """Return the columns of an array of :data:`TRACK`; they are views of it, and it becomes read-only."""
+    def of_rows(cls, rows: NDArray[np.void], derive: Callable[[str, NDArray[np.void]], NDArray[Any]]) -> Tracks:
+        """Return the columns of an array of :data:`TRACK`; they are views of it, and it becomes read-only.
+
+        ``derive(name, rows)`` works out the other columns, each when it is first asked for.
+        """
         rows.setflags(write=False)
         tracks = object.__new__(cls)
         object.__setattr__(tracks, "_rows", rows)
+        object.__setattr__(tracks, "_derive", derive)
         return tracks
 
     def __getattr__(self, name: str) -> NDArray[Any]:
-        # A column of rows becomes a view when it is first asked for.
-        if name == "_rows" or name not in self.__slots__:
+        if name not in self.__slots__:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        column = self._rows[name]
+        rows = self._rows
+        if name in TRACK.fields:  # type: ignore[operator]
+            column: NDArray[Any] = rows[name]
+        else:
+            column = self._derive(name, rows)
+            column.setflags(write=False)
         object.__setattr__(self, name, column)
         return column
 
     @classmethod
     def empty(cls) -> Tracks:
         """Return the report of a frame in which nobody is to be seen."""
-        return cls.of_rows(np.empty(0, TRACK))
+        number, real = np.empty(0, np.int64), np.empty(0)
+        boxes, covariances = np.empty((0, 4)), np.empty((0, 4, 4))
+        return cls(number, boxes, real, number, number, covariances, real, real, number, real)

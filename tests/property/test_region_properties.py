@@ -36,6 +36,10 @@ def in_pixels(regions: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def nothing_else(name: str, _: np.ndarray) -> np.ndarray:
+    raise AssertionError(f"regions have no use for {name}")
+
+
 def watch(ways: FloatArray, regions: dict[str, Any] = REGIONS, size: tuple[int, int] = SIZE) -> list[RegionEvent]:
     """Watch objects on ways (frames, objects, 2)."""
     monitor = RegionMonitor(RegionsConfig.model_validate(regions), size, 30)
@@ -45,7 +49,7 @@ def watch(ways: FloatArray, regions: dict[str, Any] = REGIONS, size: tuple[int, 
         rows = np.zeros(len(places), TRACK)
         rows["ids"] = np.arange(1, len(places) + 1)
         rows["boxes_xyxy"] = np.column_stack([places - [side_px / 2, side_px], places + np.array([side_px / 2, 0.0])])
-        events += monitor.update(frame, frame / 10.0, Tracks.of_rows(rows))
+        events += monitor.update(frame, frame / 10.0, Tracks.of_rows(rows, nothing_else))
     return events + monitor.finish()
 
 

@@ -35,12 +35,16 @@ GATE = {"unit": "pixels", "lines": {"gate": {"points": [[0, 100], [200, 100]], "
 SIDE_PX = 20.0  # sides of the boxes: a margin of 5 px
 
 
+def nothing_else(name: str, _: np.ndarray) -> np.ndarray:
+    raise AssertionError(f"regions have no use for {name}")
+
+
 def tracks_at(places: dict[int, tuple[float, float]], label: int = 0) -> Tracks:
     rows = np.zeros(len(places), TRACK)
     rows["ids"], rows["classes"] = list(places), label
     for k, (x, y) in enumerate(places.values()):
         rows["boxes_xyxy"][k] = x - SIDE_PX / 2, y - SIDE_PX, x + SIDE_PX / 2, y
-    return Tracks.of_rows(rows)
+    return Tracks.of_rows(rows, nothing_else)
 
 
 def monitor_of(

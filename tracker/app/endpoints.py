@@ -228,6 +228,8 @@ class _Room:
         while True:
             await viewer.ready()
             await self._newer_than(version)
+            if not viewer.watching.is_set():  # it hid in the meantime
+                continue
             snapshot = self._hub.snapshot()
             version, frame = snapshot.version, snapshot.frame
             content = page_header(snapshot, event) | {"run": self._run}

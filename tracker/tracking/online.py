@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import math
+from functools import partial
 
 import numpy as np
 from numba import njit
@@ -73,7 +74,7 @@ from tracker.tracking.state import (
     parameters,
     room_for_step,
 )
-from tracker.tracking.uncertainty import continuity, laws, scene_terms, write_error_variances
+from tracker.tracking.uncertainty import ErrorLaws, continuity, error_covariances, error_laws
 
 LEAST_DETERMINANT = 1e-6
 CERTAIN = 1.0 - 1e-6
@@ -436,19 +437,9 @@ def _step(
 
 
 @njit(cache=True, error_model="numpy")
-def _report(
-    components: Records,
-    scene: Records,
-    frame_index: int,
-    coasting: bool,
-    smoothed: bool,
-    anchor: float,
-    numbers: FloatArray,
-) -> Records:
+def _report(components: Records, frame_index: int, coasting: bool, smoothed: bool, anchor: float) -> Records:
     """Return a row of :class:`Tracks` for each component to be reported."""
     rows = np.empty(len(components), TRACK)
-    lever = anchor - 0.5
-    terms = scene_terms(scene, numbers)
     n = 0
     for k in range(len(components)):
         c = components[k]
@@ -472,10 +463,16 @@ def _report(
         else:
             left, top, right, bottom = edges(c.mean[0], c.mean[1], c.mean[2], c.mean[3], anchor)
         r.boxes_xyxy[0], r.boxes_xyxy[1], r.boxes_xyxy[2], r.boxes_xyxy[3] = left, top, right, bottom
-        r.covariances[:] = 0.0
-        write_error_variances(c, terms, numbers, lever, right - left, bottom - top, r.covariances)
-        r.continuity = continuity(c.doubt, numbers)
+        r.component = k
     return rows[:n]
+
+
+def _told_when_asked(state: TrackerState, laws: ErrorLaws, name: str, rows: Records) -> FloatArray:
+    """Return what :class:`Tracks` works out late: most frames are never asked, and it takes as long as a step."""
+    components = state.components[rows["component"]]
+    if name == "continuity":
+        return continuity(components, laws)
+    return error_covariances(components, state.scene, rows["boxes_xyxy"], laws)
 
 
 class Tracker:
@@ -516,7 +513,7 @@ class Tracker:
         self._anchor = self._config.tracking.motion.anchor
         self._appearance = self._config.tracking.appearance
         self._lag_frames = self._config.tracking.lag_frames
-        self._laws = laws(self._config)
+        self._laws = error_laws(self._config)
         self._state = initial_state()
         self._info: StepInfo | None = None
         self._window: Window = ()
@@ -578,10 +575,8 @@ class Tracker:
     def tracks(self, coasting: bool = False) -> Tracks:
         """Return the objects of the newest frame; ``coasting`` adds those not seen in it and the tentative."""
         state = self._state
-        rows = _report(
-            state.components, state.scene, state.frame_index, coasting, self._smoothed, self._anchor, self._laws
-        )
-        return Tracks.of_rows(rows)
+        rows = _report(state.components, state.frame_index, coasting, self._smoothed, self._anchor)
+        return Tracks.of_rows(rows, partial(_told_when_asked, state, self._laws))
 
     def cut(self) -> None:
         """End all objects before the next frame, which shows another scene; their identities never come back.

@@ -18,14 +18,13 @@ responsibility, summed over the last second with exponential forgetting,
 
 from __future__ import annotations
 
-import math
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from tracker.config import Config
 from tracker.structures import FloatArray
-from tracker.tracking.state import Record, Records
+from tracker.tracking.state import Records
 
 COVARIATES = ("score", "object", "scene_position", "scene_size", "scene_motion", "spread", "unseen")
 """What the standard deviations depend on: names of the exponents in ``tracking.uncertainty``."""
@@ -34,83 +33,77 @@ PERFECT_SCORE = 1.02
 ORDINARY_SCORE = 0.9
 ORDINARY_SPREAD = 0.03
 """Standard deviation of the filter in units of g at which the base is stated."""
-LAW_ROWS = 1 + len(COVARIATES)
 
 
-def laws(config: Config) -> FloatArray:
-    """Return what :func:`error_variances` and :func:`continuity` need of the configuration, as one array (2 L + 1, 4).
-
-    L rows for objects with a claimed detection, L for those without, each log base and the exponents; at the end
-    scale, floor and exponent of the odds.
-    """
-    told = config.tracking.uncertainty
-    numbers = np.zeros((2 * LAW_ROWS + 1, 4))
-    claimed = told.filtered if config.tracking.smoothing == "online" else told.observed
-    for start, law in ((0, claimed), (LAW_ROWS, told.coasting)):
-        numbers[start] = np.log(law.base)
-        for row, name in enumerate(COVARIATES, start + 1):
-            numbers[row] = getattr(law, name)
-    numbers[-1, :3] = told.change_scale, told.change_floor, told.change_exponent
-    return numbers
-
-
-@njit(cache=True, error_model="numpy", inline="always")
-def scene_terms(scene: Records, numbers: FloatArray) -> FloatArray:
-    """Return (2, 4) log standard deviation of an ordinary object of this scene in units of g: claimed, not claimed."""
-    s = scene[0]
-    position, size = math.log(s.measurement_position), math.log(s.measurement_size)
-    motion = math.log(s.process_position)
-    terms = np.empty((2, 4))
-    for law in range(2):
-        first = law * LAW_ROWS
-        for i in range(4):
-            terms[law, i] = (
-                numbers[first, i]
-                + position * numbers[first + 3, i]
-                + size * numbers[first + 4, i]
-                + motion * numbers[first + 5, i]
-            )
-    return terms
-
-
-@njit(cache=True, error_model="numpy", inline="always")
-def write_error_variances(
-    c: Record, terms: FloatArray, numbers: FloatArray, lever: float, width: float, height: float, covariance: FloatArray
-) -> None:
-    """Write the diagonal of ``covariance`` (4, 4): variances of centre x, centre y, width and height in px^2.
+class ErrorLaws(NamedTuple):
+    """``tracking.uncertainty`` as arrays.
 
     Parameters
     ----------
-    c
-        The component after the frame.
-    terms
-        From :func:`scene_terms`.
-    numbers
-        From :func:`laws`.
+    log_base
+        (2, 4) log of the base, of objects with a claimed detection and of those without.
+    exponents
+        (2, 7, 4) of :data:`COVARIATES`.
+    change_scale, change_floor, change_exponent
+        Of the odds that an identity is another object's.
     lever
-        Height of the tracked point above 1/2.
-    width, height
-        Of the reported box.
+        Height of the tracked point above the centre, in heights.
     """
-    area = max(width, 1.0) * max(height, 1.0)
-    law = 0 if c.detection >= 0 else 1
-    first = law * LAW_ROWS
-    score = math.log((PERFECT_SCORE - c.score) / (PERFECT_SCORE - ORDINARY_SCORE))
-    unseen = math.log(1.0 + c.missed_tau) if law else 0.0
-    for i in range(4):
-        variance = c.p00[i] + lever * lever * c.p00[3] if i == 1 else c.p00[i]
-        log_sd = (
-            terms[law, i]
-            + score * numbers[first + 1, i]
-            + c.log_noise_factor * numbers[first + 2, i]
-            + 0.5 * math.log(variance / (ORDINARY_SPREAD * ORDINARY_SPREAD * area)) * numbers[first + 6, i]
-            + unseen * numbers[first + 7, i]
-        )
-        covariance[i, i] = area * math.exp(2.0 * log_sd)
+
+    log_base: FloatArray
+    exponents: FloatArray
+    change_scale: float
+    change_floor: float
+    change_exponent: float
+    lever: float
 
 
-@njit(cache=True, error_model="numpy", inline="always")
-def continuity(doubt: float, numbers: FloatArray) -> float:
-    """Return the probability that an identity is the same object as a second ago, or at its birth if that is later."""
-    odds = numbers[2 * LAW_ROWS]
-    return 1.0 / (1.0 + odds[0] * (doubt + odds[1]) ** odds[2])
+def error_laws(config: Config) -> ErrorLaws:
+    """Return what :func:`error_covariances` and :func:`continuity` need of the configuration."""
+    told = config.tracking.uncertainty
+    both = (told.filtered if config.tracking.smoothing == "online" else told.observed, told.coasting)
+    return ErrorLaws(
+        np.log([law.base for law in both]),
+        np.array([[getattr(law, name) for name in COVARIATES] for law in both]),
+        told.change_scale,
+        told.change_floor,
+        told.change_exponent,
+        config.tracking.motion.anchor - 0.5,
+    )
+
+
+def error_covariances(components: Records, scene: Records, boxes_xyxy: FloatArray, laws: ErrorLaws) -> FloatArray:
+    """Return (n, 4, 4) covariances of the error of the reported centre x, centre y, width and height, in px^2.
+
+    Parameters
+    ----------
+    components, scene
+        (n,) and (1,) after the frame.
+    boxes_xyxy
+        (n, 4) as reported.
+    laws
+        From :func:`error_laws`.
+    """
+    n, law = len(components), np.where(components["detection"] >= 0, 0, 1)
+    area = np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 1.0).prod(axis=1)
+    # centre y = anchored y - lever height
+    variance = components["p00"].copy()
+    variance[:, 1] += laws.lever**2 * components["p00"][:, 3]
+    covariates = np.empty((n, len(COVARIATES), 4))
+    covariates[:, 0] = np.log((PERFECT_SCORE - components["score"]) / (PERFECT_SCORE - ORDINARY_SCORE))[:, None]
+    covariates[:, 1] = components["log_noise_factor"][:, None]
+    covariates[:, 2] = np.log(scene["measurement_position"])
+    covariates[:, 3] = np.log(scene["measurement_size"])
+    covariates[:, 4] = np.log(scene["process_position"])
+    covariates[:, 5] = 0.5 * np.log(variance / (ORDINARY_SPREAD**2 * area[:, None]))
+    covariates[:, 6] = np.log1p(components["missed_tau"])[:, None]
+    log_deviation = laws.log_base[law] + np.einsum("kci,kci->ki", covariates, laws.exponents[law])
+    covariances = np.zeros((n, 4, 4))
+    covariances[:, range(4), range(4)] = area[:, None] * np.exp(2.0 * log_deviation)
+    return covariances
+
+
+def continuity(components: Records, laws: ErrorLaws) -> FloatArray:
+    """Return (n,) the probability that an identity is the same object as a second ago, or at its birth if later."""
+    odds = laws.change_scale * (components["doubt"] + laws.change_floor) ** laws.change_exponent
+    return 1.0 / (1.0 + odds)
