@@ -63,6 +63,9 @@ class BackgroundConfig(_Section):
     longest_to_shortest: Annotated[float, Field(ge=1.0)] = Field(
         6.0, description="largest ratio of a box's longer side to its shorter"
     )
+    foreground_points: int = Field(
+        3000, ge=100, description="points to which the foreground is thinned where pixels are tracked"
+    )
 
 
 class OnnxConfig(_Section):
@@ -378,6 +381,27 @@ class UncertaintyConfig(_Section):
     change_exponent: Positive = Field(0.9, description="by which the odds grow with the doubt of the claims")
 
 
+class PixelsConfig(_Section):
+    """Objects that are blobs of foreground pixels. Lengths in units of the object's own scale g."""
+
+    measurement_noise: PositivePerCoordinate = Field(
+        (0.08, 0.06, 0.12, 0.08), description="standard deviation of a silhouette's centre x, centre y, width, height"
+    )
+    process_noise: PositivePerCoordinate = Field(
+        (0.02, 0.01, 0.005, 0.003), description="standard deviation of the acceleration, per (1/25 s)^2"
+    )
+    rounds: int = Field(6, ge=1, le=50, description="EM rounds per frame")
+    clutter_density: Positive = Field(0.1, description="foreground pixels per pixel that belong to no object")
+    object_cost: NotNegative = Field(
+        0.25, description="least gain in log likelihood, per pixel of a whole object, of who stands within another"
+    )
+    least_seen: Share = Field(0.2, description="share of an object's pixels from which it is seen")
+    size_memory_s: Positive = Field(2.0, description="time in which a size returns to what is typical at its place")
+    keep_visible: bool = Field(
+        True, description="do not learn the background where objects are, so that who stands still stays visible"
+    )
+
+
 class OfflineConfig(_Section):
     """Tracks made better when the future is known: `track refine`, and runs with smoothing: offline."""
 
@@ -415,6 +439,9 @@ class ForecastConfig(_Section):
 class TrackingConfig(_Section):
     """The mixture through time."""
 
+    observations: Literal["boxes", "pixels"] = Field(
+        "boxes", description="what objects are followed by: detected boxes, or the foreground's pixels of background"
+    )
     frame_rate_hz: Positive = Field(30.0, description="rate assumed when no times are given")
     smoothing: Literal["none", "online", "offline"] = Field(
         "none",
@@ -446,6 +473,7 @@ class TrackingConfig(_Section):
     lifecycle: LifecycleConfig = LifecycleConfig()
     likeness: LikenessConfig = LikenessConfig()
     uncertainty: UncertaintyConfig = UncertaintyConfig()
+    pixels: PixelsConfig = PixelsConfig()
     offline: OfflineConfig = OfflineConfig()
     forecast: ForecastConfig = ForecastConfig()
 

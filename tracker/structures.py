@@ -49,7 +49,7 @@ class _Rows:
 
     __slots__ = ("_derive", "_rows")
     _rows: NDArray[np.void]
-    _derive: Callable[[str, NDArray[np.void]], NDArray[Any]]
+    _derive: Callable[[str, NDArray[np.void]], NDArray[Any]] | None
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))  # type: ignore[arg-type]
@@ -161,6 +161,108 @@ class Detections(_Rows):
         return np.column_stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top])
 
 
+@dataclass(frozen=True, slots=True)
+class TypicalSize:
+    """Width and height of a lone object, by the row of its lower edge.
+
+    On level ground seen by a pinhole camera, the height of equal objects is a linear function of the row they stand on.
+
+    Parameters
+    ----------
+    height_px
+        Height of an object that stands on row 0, by the linear law.
+    height_per_row
+        Change of the height with the row.
+    least_height_px
+        Where the law gives less, objects have this height.
+    width_to_height
+        Width of an object over its height.
+    log_spread
+        Robust standard deviation of log height about the law.
+    """
+
+    height_px: float
+    height_per_row: float
+    least_height_px: float
+    width_to_height: float
+    log_spread: float
+
+    def at(self, bottoms: FloatArray) -> FloatArray:
+        """Return (n, 2) width and height for lower edges ``bottoms`` (n,)."""
+        heights = np.maximum(self.height_px + self.height_per_row * bottoms, self.least_height_px)
+        return np.column_stack([self.width_to_height * heights, heights])
+
+    def scaled(self, factor: float) -> TypicalSize:
+        """Return the sizes in a picture that is ``factor`` times as large."""
+        least = factor * self.least_height_px
+        return TypicalSize(factor * self.height_px, self.height_per_row, least, self.width_to_height, self.log_spread)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Foreground(_Rows):
+    """What differs from the background in one frame: pixels, thinned, and the silhouettes that they form.
+
+    Parameters
+    ----------
+    points_px
+        (M, 2) x and y; each stands for the pixels around it.
+    weights
+        (M,) how many pixels of the frame each point stands for, above 0.
+    regions
+        (M,) which connected silhouette the point is part of.
+    silhouettes
+        What each silhouette would be taken for by itself: where new objects may begin.
+    typical_size
+        How large objects usually are; None where that is not known.
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape, a point that is not finite, or a weight that is not positive; the message names the row.
+    """
+
+    points_px: FloatArray
+    weights: FloatArray
+    regions: IntArray
+    silhouettes: Detections
+    typical_size: TypicalSize | None
+
+    def __init__(
+        self,
+        points_px: ArrayLike,
+        weights: ArrayLike,
+        regions: ArrayLike | None = None,
+        silhouettes: Detections | None = None,
+        typical_size: TypicalSize | None = None,
+    ) -> None:
+        points = _read_only(points_px, np.float64, (None, 2), "points_px")
+        M = len(points)
+        weight = _read_only(weights, np.float64, (M,), "weights")
+        region = _read_only(np.zeros(M) if regions is None else regions, np.int64, (M,), "regions")
+        for name, values, good in (
+            ("points_px", points, np.isfinite(points).all(axis=1)),
+            ("weights", weight, (weight > 0.0) & (weight < np.inf)),
+        ):
+            if not good.all():
+                row = int(np.argmin(good))
+                raise ValueError(f"{name} row {row} is {values[row].tolist()}; points are finite, weights positive")
+        object.__setattr__(self, "points_px", points)
+        object.__setattr__(self, "weights", weight)
+        object.__setattr__(self, "regions", region)
+        object.__setattr__(self, "silhouettes", Detections.empty() if silhouettes is None else silhouettes)
+        object.__setattr__(self, "typical_size", typical_size)
+
+    @classmethod
+    def empty(cls) -> Foreground:
+        """Return the foreground of a frame in which nothing moves."""
+        return cls(np.empty((0, 2)), np.empty(0))
+
+    def select(self, rows: ArrayLike | slice) -> Self:
+        """Return the foreground with the chosen points (indices, mask or slice) and all silhouettes."""
+        chosen = self.points_px[rows], self.weights[rows], self.regions[rows]
+        return type(self)(*chosen, self.silhouettes, self.typical_size)
+
+
 TRACK = np.dtype(
     [
         ("ids", "i8"),
@@ -175,6 +277,7 @@ TRACK = np.dtype(
     ]
 )
 """One row of :class:`Tracks`, without what is worked out when it is first asked for."""
+DERIVED = ("covariances", "continuity")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -220,17 +323,19 @@ class Tracks(_Rows):
     def __post_init__(self) -> None:
         n = len(self.ids)
         shapes = ((n,), (n, 4), (n,), (n,), (n,), (n, 4, 4), (n,), (n,), (n,), (n,))
-        for field, shape in zip(self.__slots__, shapes, strict=True):
+        for field, shape in zip(Tracks.__slots__, shapes, strict=True):
             array = getattr(self, field)
             if array.shape != shape:
                 raise ValueError(f"{field} has shape {array.shape}; it must be {shape}")
             array.flags.writeable = False
 
     @classmethod
-    def of_rows(cls, rows: NDArray[np.void], derive: Callable[[str, NDArray[np.void]], NDArray[Any]]) -> Tracks:
+    def of_rows(
+        cls, rows: NDArray[np.void], derive: Callable[[str, NDArray[np.void]], NDArray[Any]] | None = None
+    ) -> Self:
         """Return the columns of an array of :data:`TRACK`; they are views of it, and it becomes read-only.
 
-        ``derive(name, rows)`` works out the other columns, each when it is first asked for.
+        ``derive(name, rows)`` works out a column that the rows lack when it is first asked for.
         """
         rows.setflags(write=False)
         tracks = object.__new__(cls)
@@ -239,14 +344,17 @@ class Tracks(_Rows):
         return tracks
 
     def __getattr__(self, name: str) -> NDArray[Any]:
-        if name not in self.__slots__:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        unknown = AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if name in ("_rows", "_derive"):
+            raise unknown
         rows = self._rows
-        if name in TRACK.fields:  # type: ignore[operator]
+        if name in rows.dtype.names:  # type: ignore[operator]
             column: NDArray[Any] = rows[name]
-        else:
+        elif name in DERIVED and self._derive is not None:
             column = self._derive(name, rows)
             column.setflags(write=False)
+        else:
+            raise unknown
         object.__setattr__(self, name, column)
         return column
 
@@ -255,4 +363,41 @@ class Tracks(_Rows):
         """Return the report of a frame in which nobody is to be seen."""
         number, real = np.empty(0, np.int64), np.empty(0)
         boxes, covariances = np.empty((0, 4)), np.empty((0, 4, 4))
-        return cls(number, boxes, real, number, number, covariances, real, real, number, real)
+        return Tracks(number, boxes, real, number, number, covariances, real, real, number, real)
+
+
+BLOB_TRACK = np.dtype(
+    [
+        *TRACK.descr,
+        ("covariances", "f8", (4, 4)),
+        ("continuity", "f8"),
+        ("parent_ids", "i8"),
+        ("blob_covariances", "f8", (2, 2)),
+    ]
+)
+"""One row of :class:`BlobTracks`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlobTracks(Tracks):
+    """Objects that are followed by their pixels, as reported for one frame.
+
+    Parameters
+    ----------
+    parent_ids
+        (n,) identity of the object from which this one has divided, 0 for none.
+    blob_covariances
+        (n, 2, 2) covariance of the object's pixels about their centre, in px^2.
+    """
+
+    parent_ids: IntArray
+    blob_covariances: FloatArray
+
+    def __post_init__(self) -> None:
+        Tracks.__post_init__(self)
+        n = len(self.ids)
+        for field, shape in (("parent_ids", (n,)), ("blob_covariances", (n, 2, 2))):
+            array = getattr(self, field)
+            if array.shape != shape:
+                raise ValueError(f"{field} has shape {array.shape}; it must be {shape}")
+            array.flags.writeable = False

@@ -2,7 +2,7 @@
 
 Every picture goes through six stages: *subtract* the background, *clean* the mask, take its connected
 *components*, *merge* the fragments of one object, *split* silhouettes that run together, *score* what is left.
-Merging, splitting and scoring ask how large an object usually is where it stands; :class:`_TypicalSize` learns
+Merging, splitting and scoring ask how large an object usually is where it stands; :class:`_SizeLearner` learns
 that from the silhouettes themselves.
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tracker.config import BackgroundConfig
 from tracker.errors import DetectorError
-from tracker.structures import Detections, FloatArray, Image, IntArray
+from tracker.structures import Detections, FloatArray, Foreground, Image, IntArray, TypicalSize
 
 _FOREGROUND = 255  # MOG2 marks shadows with 127
 _FIRST_MEMORY_FRAMES = 100  # what stands in the first frames and leaves is forgotten in a tenth of this
@@ -67,7 +67,7 @@ class BackgroundDetector:
         self._subtractor.setShadowThreshold(config.darkest_shadow)
         self._background: Image | None = None
         self._frames = 0
-        self._typical = _TypicalSize()
+        self._sizes = _SizeLearner()
 
     def detect(self, image: Image) -> Detections:
         """Return what moves in ``image`` ((height, width, 3) uint8, blue-green-red).
@@ -77,22 +77,58 @@ class BackgroundDetector:
         DetectorError
             When the picture's size is not that of the ignore mask.
         """
+        detections, _, _ = self._look(image, np.empty((0, 4)))
+        return detections
+
+    def segment(self, image: Image, occupied_xyxy: FloatArray) -> Foreground:
+        """Return the pixels that differ from the background, thinned to ``foreground_points``.
+
+        Parameters
+        ----------
+        image
+            (height, width, 3) uint8, blue-green-red.
+        occupied_xyxy
+            (n, 4) boxes of what is known to be objects: there the background is not learned, so that who stands
+            still stays visible.
+
+        Raises
+        ------
+        DetectorError
+            When the picture's size is not that of the ignore mask.
+        """
+        detections, blobs, scale = self._look(image, occupied_xyxy)
+        points, weights, regions = _thinned(blobs, self._config.foreground_points)
+        typical = None if self._sizes.size is None else self._sizes.size.scaled(1.0 / scale)
+        return Foreground(points / scale, weights / scale**2, regions, detections, typical)
+
+    def _look(self, image: Image, occupied_xyxy: FloatArray) -> tuple[Detections, _Blobs, float]:
+        """Return the detections in pixels of the image, and the silhouettes in those of the picture worked on."""
         config = self._config
         scale = min(1.0, config.longest_side_px / max(image.shape[:2]))
         picture = image if scale == 1.0 else _resize(image, scale)
-        mask = _clean(self._subtract(picture, image.shape[:2]))
+        mask = _clean(self._subtract(picture, image.shape[:2], occupied_xyxy * scale))
         blobs = _components(mask, config.smallest_fragment * mask.size)
-        blobs = _merge(blobs, self._typical)
+        blobs = _merge(blobs, self._sizes.size)
         blobs = blobs.select(blobs.areas_px >= config.smallest_area * mask.size)
-        self._typical.learn(blobs)
-        boxes = _split(blobs, self._typical)
+        self._sizes.learn(blobs)
+        boxes = _split(blobs, self._sizes.size)
         boxes = boxes[self._plausible(boxes, mask.size)]
-        return Detections(boxes / scale, self._score(boxes, mask, picture))
+        return Detections(boxes / scale, self._score(boxes, mask, picture)), blobs, scale
 
-    def _subtract(self, picture: Image, full_size: tuple[int, ...]) -> Image:
+    def _subtract(self, picture: Image, full_size: tuple[int, ...], occupied_xyxy: FloatArray) -> Image:
         """Return 1 where the picture differs from the background and is no shadow, else 0."""
         memory_frames = min(self._config.history_frames, max(2 * self._frames, _FIRST_MEMORY_FRAMES))
-        mask = (self._subtractor.apply(picture, learningRate=1.0 / memory_frames) == _FOREGROUND).astype(np.uint8)
+        rate = 1.0 / memory_frames
+        if len(occupied_xyxy) and self._background is not None:
+            # Seen as it is, learned as if nobody were there.
+            mask = self._subtractor.apply(picture, learningRate=0.0)
+            emptied = picture.copy()
+            for left, top, right, bottom in np.rint(occupied_xyxy).astype(int).clip(0):
+                emptied[top:bottom, left:right] = self._background[top:bottom, left:right]
+            self._subtractor.apply(emptied, learningRate=rate)
+        else:
+            mask = self._subtractor.apply(picture, learningRate=rate)
+        mask = (mask == _FOREGROUND).astype(np.uint8)
         if self._frames % _BACKGROUND_EVERY_FRAMES == 0:
             self._background = np.asarray(self._subtractor.getBackgroundImage(), np.uint8)
         self._frames += 1
@@ -114,9 +150,9 @@ class BackgroundDetector:
     def _score(self, boxes: FloatArray, mask: Image, picture: Image) -> FloatArray:
         """Rate how much each box looks like one whole object: (n,) in (0, 1)."""
         scores = np.full(len(boxes), 0.9)
-        if self._typical.known:
-            shortness = np.log(self._typical.at(boxes[:, 3])[:, 1] / (boxes[:, 3] - boxes[:, 1]))
-            scores /= 1.0 + (np.maximum(shortness, 0.0) / (4.0 * self._typical.spread)) ** 2
+        if (typical := self._sizes.size) is not None:
+            shortness = np.log(typical.at(boxes[:, 3])[:, 1] / (boxes[:, 3] - boxes[:, 1]))
+            scores /= 1.0 + (np.maximum(shortness, 0.0) / (4.0 * typical.log_spread)) ** 2
         for i, (left, top, right, bottom) in enumerate(np.rint(boxes).astype(int)):
             inside = np.s_[max(top, 0) : bottom, max(left, 0) : right]
             scores[i] *= min(1.0, float(mask[inside].mean()) / 0.3)
@@ -140,19 +176,17 @@ class _Blobs:
         return _Blobs(self.labels, new_row[self.row_of_label], self.boxes_xyxy[rows], self.areas_px[rows])
 
 
-class _TypicalSize:
-    """Width and height of a lone object, by the row of its lower edge.
+class _SizeLearner:
+    """Learns how large a lone object is from the silhouettes of the frames.
 
-    On level ground seen by a pinhole camera, the height of equal objects is a linear function of the row they
-    stand on. The line is fitted to recent silhouettes by iteratively reweighted least squares with Cauchy
-    weights, so that groups count little; the root of the area as a further weight lets specks count little too.
+    The line of :class:`TypicalSize` is fitted to recent silhouettes by iteratively reweighted least squares with
+    Cauchy weights, so that groups count little; the root of the area as a further weight lets specks count little too.
     """
 
     def __init__(self) -> None:
         self._recent: deque[FloatArray] = deque(maxlen=400)  # lower edge, width, height, root of the area
         self._frames = 0
-        self.known = False
-        self.spread = 1.0  # robust standard deviation of log height about the line
+        self.size: TypicalSize | None = None  # None while no size is typical
 
     def learn(self, blobs: _Blobs) -> None:
         """Take in the silhouettes of a frame; those that touch its edges are not whole."""
@@ -164,26 +198,20 @@ class _TypicalSize:
         if self._frames < _LEARNING_FRAMES:
             return
         bottom, width, height, importance = np.array(self._recent).T
-        self._origin, self._unit = float(np.median(bottom)), float(frame_height)
-        x = np.column_stack([np.ones(len(bottom)), (bottom - self._origin) / self._unit])
+        origin, unit = float(np.median(bottom)), float(frame_height)
+        x = np.column_stack([np.ones(len(bottom)), (bottom - origin) / unit])
         ridge = np.diag([0.0, 0.002 * importance.sum()])  # without depth in the scene the slope stays zero
         weight = importance
         for _ in range(6):
-            self._line = np.linalg.solve(x.T @ (weight[:, None] * x) + ridge, x.T @ (weight * height))
-            off = np.abs(height - x @ self._line)
+            line = np.linalg.solve(x.T @ (weight[:, None] * x) + ridge, x.T @ (weight * height))
+            off = np.abs(height - x @ line)
             weight = importance / (1.0 + (off / (_median(off, importance) + 1.0)) ** 2)
-        self._smallest = 0.3 * _median(height, importance)
-        self._aspect = _median(width / height, weight)
-        self.spread = max(0.06, 1.48 * _median(np.abs(np.log(height / self._heights(x))), importance))
-        self.known = self.spread < _LARGEST_SPREAD
-
-    def _heights(self, x: FloatArray) -> FloatArray:
-        return np.maximum(x @ self._line, self._smallest)
-
-    def at(self, bottoms: FloatArray) -> FloatArray:
-        """Return (n, 2) width and height for lower edges ``bottoms`` (n,)."""
-        heights = self._heights(np.column_stack([np.ones(len(bottoms)), (bottoms - self._origin) / self._unit]))
-        return np.column_stack([self._aspect * heights, heights])
+        smallest = 0.3 * _median(height, importance)
+        deviation = np.abs(np.log(height / np.maximum(x @ line, smallest)))
+        spread = max(0.06, 1.48 * _median(deviation, importance))
+        slope = float(line[1]) / unit
+        size = TypicalSize(float(line[0]) - slope * origin, slope, smallest, _median(width / height, weight), spread)
+        self.size = size if spread < _LARGEST_SPREAD else None
 
 
 def _clean(mask: Image) -> Image:
@@ -211,9 +239,28 @@ def _components(mask: Image, smallest_px: float) -> _Blobs:
     return _Blobs(labels, np.arange(len(areas) + 1) - 1, boxes, areas).select(areas >= smallest_px)
 
 
-def _merge(blobs: _Blobs, typical: _TypicalSize) -> _Blobs:
+def _thinned(blobs: _Blobs, budget: int) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Return (M, 2) points, (M,) how many pixels each stands for and (M,) the row of its region.
+
+    A region is laid out in square cells, each of which gives the centre of gravity of its pixels. The cells of a
+    region are as large as a share of the budget in proportion to the root of its area asks for: twice the size
+    gives twice the points, and small objects keep some.
+    """
+    roots = np.sqrt(blobs.areas_px)
+    sides = np.maximum(np.ceil(np.sqrt(roots * roots.sum() / max(budget, 1))), 1.0).astype(np.int64)
+    rows = blobs.row_of_label[blobs.labels]
+    y, x = np.nonzero(rows >= 0)
+    region = rows[y, x]
+    side = sides[region]
+    cell = (region * (rows.shape[0] + 1) + y // side) * (rows.shape[1] + 1) + x // side
+    _, first, cell, count = np.unique(cell, return_index=True, return_inverse=True, return_counts=True)
+    points = np.column_stack([np.bincount(cell, x), np.bincount(cell, y)]) / count[:, None] + 0.5
+    return points.reshape(-1, 2), count.astype(np.float64), region[first]
+
+
+def _merge(blobs: _Blobs, typical: TypicalSize | None) -> _Blobs:
     """Join regions that together are no larger than one object, starting from the largest."""
-    if not typical.known:
+    if typical is None:
         return blobs
     boxes, areas, group = blobs.boxes_xyxy.copy(), blobs.areas_px.copy(), np.arange(len(blobs.areas_px))
     for i in np.argsort(-areas):
@@ -231,9 +278,9 @@ def _merge(blobs: _Blobs, typical: _TypicalSize) -> _Blobs:
     return _Blobs(blobs.labels, row_of_label, boxes, areas).select(areas > 0)
 
 
-def _split(blobs: _Blobs, typical: _TypicalSize) -> FloatArray:
+def _split(blobs: _Blobs, typical: TypicalSize | None) -> FloatArray:
     """Return boxes (n, 4): one for each region, several where it is larger than one object."""
-    if not typical.known:
+    if typical is None:
         return blobs.boxes_xyxy
     boxes: list[FloatArray] = []
     sizes = typical.at(blobs.boxes_xyxy[:, 3])

@@ -79,7 +79,8 @@ from tracker.tracking.uncertainty import ErrorLaws, continuity, error_covariance
 LEAST_DETERMINANT = 1e-6
 CERTAIN = 1.0 - 1e-6
 """Existence is never surer than this, nor its opposite."""
-_STILL = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+STILL = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+"""The affine of a camera that stood still."""
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -363,7 +364,8 @@ def _demand_features(detections: Detections, appearance: str) -> None:
         )
 
 
-def _checked_affine(camera_affine: ArrayLike) -> FloatArray:
+def checked_affine(camera_affine: ArrayLike) -> FloatArray:
+    """Return the map as an array; raise ValueError when it is not 2 x 3, finite and invertible."""
     affine = np.array(camera_affine, dtype=np.float64, order="C")
     if affine.shape != (2, 3) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:, :2])) < LEAST_DETERMINANT:
         raise ValueError(f"camera_affine is {affine.tolist()}; it must be 2 x 3, finite and invertible")
@@ -384,13 +386,14 @@ def _features(state: TrackerState, detections: Detections) -> FloatArray:
     return np.concatenate([remembered, normalised(features)])
 
 
-def _step(
-    state: TrackerState,
-    detections: Detections,
-    parameter: Records,
-    time_s: float,
-    camera_affine: ArrayLike | None,
-) -> tuple[TrackerState, StepInfo]:
+def elapsed_tau(state: TrackerState, time_s: float) -> tuple[float, float]:
+    """Return the time since the state's frame in 1/25 s, and that of the new frame as a plain float.
+
+    Raises
+    ------
+    ValueError
+        When time is not finite or does not increase.
+    """
     # A plain float whatever was given: other types of scalar would compile the step again.
     time_s = float(time_s)
     if not math.isfinite(time_s):
@@ -398,6 +401,17 @@ def _step(
     elapsed_s = time_s - state.time_s if state.frame_index else 1.0 / TAU_PER_S
     if not elapsed_s > 0.0:
         raise ValueError(f"time_s is {time_s}; it must be later than the last frame's {state.time_s}")
+    return elapsed_s * TAU_PER_S, time_s
+
+
+def _step(
+    state: TrackerState,
+    detections: Detections,
+    parameter: Records,
+    time_s: float,
+    camera_affine: ArrayLike | None,
+) -> tuple[TrackerState, StepInfo]:
+    tau, time_s = elapsed_tau(state, time_s)
     components, score_counts = state.components, state.score_counts
     alive, scene, counts, links = room_for_step(len(components), len(detections.scores), len(score_counts))
     features = remembered = NO_FEATURES
@@ -413,8 +427,8 @@ def _step(
         detections.scores,
         detections.classes,
         features,
-        _STILL if camera_affine is None else _checked_affine(camera_affine),
-        elapsed_s * TAU_PER_S,
+        STILL if camera_affine is None else checked_affine(camera_affine),
+        tau,
         state.next_id,
         parameter,
         alive,
@@ -557,7 +571,7 @@ class Tracker:
         if not self._lag_frames:
             return tracks
         everybody = self.tracks(coasting=True)
-        affine = _STILL if camera_affine is None else _checked_affine(camera_affine)
+        affine = STILL if camera_affine is None else checked_affine(camera_affine)
         newest = Held(self._state.time_s, affine, everybody, np.isin(everybody.ids, tracks.ids))
         self._window = hold(self._window, newest, self._lag_frames)
         return self._window[0].report if len(self._window) > self._lag_frames else Tracks.empty()
@@ -618,7 +632,7 @@ def warm_up() -> None:
     gc.disable()  # a compiler makes millions of small objects; looking through them in vain takes a seventh of its time
     try:
         for _ in range(2):
-            tracker.update(Detections([[0.0, 0.0, 10.0, 20.0]]), camera_affine=_STILL)
+            tracker.update(Detections([[0.0, 0.0, 10.0, 20.0]]), camera_affine=STILL)
     finally:
         if collects:
             gc.enable()

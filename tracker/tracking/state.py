@@ -246,7 +246,7 @@ def cut(state: TrackerState) -> TrackerState:
     Identities go on counting: none comes back.
     """
     nobody = np.zeros((0, state.features.shape[1]))
-    return state._replace(components=np.zeros(0, COMPONENT), chains=np.zeros(0, CHAIN), features=nobody)
+    return state._replace(components=state.components[:0], chains=np.zeros(0, CHAIN), features=nobody)
 
 
 def initial_state() -> TrackerState:
