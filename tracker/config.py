@@ -164,7 +164,7 @@ class OverlayConfig(_Section):
 
     boxes: bool = Field(True, description="draw each track's box")
     labels: bool = Field(True, description="write each track's id")
-    ellipses: bool = Field(True, description="draw the 95 % ellipse of each track's position")
+    ellipses: bool = Field(True, description="draw the 95 % ellipse of each track's position; of pixels, the blob")
     coasting: bool = Field(True, description="draw tracks that are not seen in the frame, dashed")
     trail_s: NotNegative = Field(2.0, description="length of the fading trail in seconds; 0 for none")
     forecast_s: NotNegative = Field(

@@ -199,7 +199,7 @@ class TypicalSize:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Foreground(_Rows):
+class Foreground:
     """What differs from the background in one frame: pixels, thinned, and the silhouettes that they form.
 
     Parameters
@@ -257,10 +257,8 @@ class Foreground(_Rows):
         """Return the foreground of a frame in which nothing moves."""
         return cls(np.empty((0, 2)), np.empty(0))
 
-    def select(self, rows: ArrayLike | slice) -> Self:
-        """Return the foreground with the chosen points (indices, mask or slice) and all silhouettes."""
-        chosen = self.points_px[rows], self.weights[rows], self.regions[rows]
-        return type(self)(*chosen, self.silhouettes, self.typical_size)
+    def __len__(self) -> int:
+        return len(self.weights)
 
 
 TRACK = np.dtype(

@@ -6,12 +6,12 @@ import math
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from tracker.config import Config
-from tracker.detection.base import Detector, NeuralDetector
+from tracker.detection.base import Detector, NeuralDetector, Segmenter
 from tracker.detection.recorded import RecordedDetector
 from tracker.errors import ConfigurationError, DetectorError, FormatError
 from tracker.formats.motchallenge import (
@@ -99,6 +99,8 @@ class Input:
         How many frames at a time the detector takes to advantage.
     class_names
         Names of the detector's or the file's classes by label, where they have any; None where it tells no classes.
+    segmenter
+        What tells the foreground where pixels are observed; then nothing is to be detected.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Input:
     estimates_camera_motion: bool = False
     batch_frames: int = 1
     class_names: Mapping[int, str] | None = None
+    segmenter: Segmenter | None = None
 
 
 @contextmanager
@@ -135,6 +138,7 @@ def open_input(
         For what cannot be read or does not fit together.
     """
     stop = stop or threading.Event()
+    segmenter = chosen_segmenter(job)
     motion = job.camera_motion or {}
     rates_hz: dict[str, float | None] = {"--fps": job.frame_rate_hz}
     promised_frames = 0
@@ -158,7 +162,11 @@ def open_input(
     with open_video(job.video, start=job.start, frames=job.frames) as video:
         if _tells_rate(job.video):
             rates_hz[str(job.video)] = video.frame_rate_hz
-        yield _video_input(job, video, recorded, motion, _settle_rate(job, rates_hz, notice), stop, notice)
+        rate_hz = _settle_rate(job, rates_hz, notice)
+        if segmenter is None:
+            yield _video_input(job, video, recorded, motion, rate_hz, stop, notice)
+        else:
+            yield replace(_video_input(job, video, {}, motion, rate_hz, stop, notice), segmenter=segmenter)
 
 
 def _recorded_input(
@@ -328,6 +336,31 @@ def feature_extractor(config: Config) -> Extract | None:
             embedding.features(image, detections, score_floor=floor, least_visible=visible)
         )
     return None
+
+
+def chosen_segmenter(job: Job) -> Segmenter | None:
+    """Return what tells the foreground's pixels; None where boxes are observed.
+
+    Raises
+    ------
+    ConfigurationError
+        When pixels are to be observed and there are none.
+    """
+    if job.config.tracking.observations == "boxes":
+        return None
+    problem = "tracking.observations is pixels"
+    if job.detections is not None:
+        raise ConfigurationError(f"{problem}: recorded detections are boxes; leave them out, and give a video")
+    if job.detector is not None:
+        if isinstance(job.detector, Segmenter):
+            return job.detector
+        raise ConfigurationError(f"{problem}: a {type(job.detector).__name__} has no segment(image, occupied_xyxy)")
+    if job.config.detection.kind != "background":
+        kind = job.config.detection.kind
+        raise ConfigurationError(f"{problem}: detection.kind is {kind}; only background tells an object's pixels")
+    from tracker.detection.background import BackgroundDetector
+
+    return BackgroundDetector(job.config.detection.background)
 
 
 def estimates_camera_motion(job: Job) -> bool:

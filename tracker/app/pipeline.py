@@ -33,6 +33,9 @@ from tracker.structures import Detections, FloatArray, Frame, Image, Tracks
 from tracker.tracking.camera import CameraMotion, CameraMotionEstimator
 from tracker.tracking.forecast import Fans
 from tracker.tracking.online import Tracker, warm_up
+from tracker.tracking.pixels import ANCHOR as PIXEL_ANCHOR
+from tracker.tracking.pixels import PixelTracker
+from tracker.tracking.pixels import warm_up as warm_up_pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,7 +236,7 @@ def run(
             track_file = folder.add(TrackFile(folder.path / TRACKS, classes=source.class_names is not None))
             learned = _learned(folder) if diagnostics else None
             progress(Progress("compiling (once)", total=source.frame_count))
-            warm_up()
+            warm_up() if source.segmenter is None else warm_up_pixels()
             began_s, began_processor_s = time.perf_counter(), time.process_time()
             steps = _tracked(source, job.config, summary.stages, with_drawn=overlay_video is not None, learned=learned)
             if _is_offline(job.config):
@@ -281,10 +284,26 @@ def _tracked(
     """Chain decoding, detection, the camera's motion and tracking; each frame waits for its own report."""
     if _is_offline(config):
         config = waiting_for_births(config)
-    tracker = Tracker(config)
     lag = config.tracking.lag_frames
     waiting: deque[tuple[Seen, Fans | None]] = deque()
     foretell = fan_maker(config) if with_drawn else None
+    tracker: Tracker | PixelTracker
+    if source.segmenter is None:
+        boxes = tracker = Tracker(config)
+
+        def observe(seen: Seen) -> tuple[Seen, Tracks]:
+            frame, detections, camera = seen
+            return seen, boxes.update(detections, source.time_s(frame), camera.affine)
+    else:
+        blobs, segmenter = (tracker := PixelTracker(config)), source.segmenter
+
+        def observe(seen: Seen) -> tuple[Seen, Tracks]:
+            # What is known of this frame's objects tells where not to learn the next one's background.
+            frame, _, camera = seen
+            assert frame.image is not None
+            foreground = times["detect"].call(segmenter.segment, frame.image, blobs.occupied_xyxy)
+            tracks = blobs.update(foreground, source.time_s(frame), camera.affine)
+            return (frame, foreground.silhouettes, camera), tracks
 
     def detect(frames: list[Frame]) -> list[Seen]:
         return [
@@ -293,15 +312,14 @@ def _tracked(
         ]
 
     def track(seen: Seen) -> Step | None:
-        frame, detections, camera = seen
-        if camera.is_cut:
+        if seen[2].is_cut:
             tracker.cut()
             if foretell is not None:
                 foretell.cut()
-        tracks = tracker.update(detections, source.time_s(frame), camera.affine)
+        seen, tracks = observe(seen)
         if learned is not None:
-            learned(frame, detections, tracker)
-        waiting.append((seen, None if foretell is None else foretell(tracker.state, camera.affine)))
+            learned(seen[0], seen[1], tracker)
+        waiting.append((seen, None if foretell is None else foretell(tracker.state, seen[2].affine)))
         if len(waiting) <= lag:
             return None
         earlier, fans = waiting.popleft()

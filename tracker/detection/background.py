@@ -89,7 +89,7 @@ class BackgroundDetector:
             (height, width, 3) uint8, blue-green-red.
         occupied_xyxy
             (n, 4) boxes of what is known to be objects: there the background is not learned, so that who stands
-            still stays visible.
+            still stays visible, unless what is seen there looks like a hole that somebody left.
 
         Raises
         ------
@@ -122,9 +122,11 @@ class BackgroundDetector:
         if len(occupied_xyxy) and self._background is not None:
             # Seen as it is, learned as if nobody were there.
             mask = self._subtractor.apply(picture, learningRate=0.0)
-            emptied = picture.copy()
+            differs, emptied = (mask == _FOREGROUND).astype(np.uint8), picture.copy()
             for left, top, right, bottom in np.rint(occupied_xyxy).astype(int).clip(0):
-                emptied[top:bottom, left:right] = self._background[top:bottom, left:right]
+                box = np.s_[top:bottom, left:right]
+                if not _is_ghost(differs[box], picture[box], self._background[box]):
+                    emptied[box] = self._background[box]
             self._subtractor.apply(emptied, learningRate=rate)
         else:
             mask = self._subtractor.apply(picture, learningRate=rate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from tracker.structures import Detections, Image
+from tracker.structures import Detections, FloatArray, Foreground, Image
 
 
 class Detector(Protocol):
@@ -13,6 +13,15 @@ class Detector(Protocol):
 
     def detect(self, image: Image) -> Detections:
         """Return what is seen in ``image`` ((height, width, 3) uint8, blue-green-red)."""
+        ...
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """Anything that tells which pixels of a picture are of objects."""
+
+    def segment(self, image: Image, occupied_xyxy: FloatArray) -> Foreground:
+        """Return the foreground of ``image``, where (n, 4) boxes are known to be objects."""
         ...
 
 

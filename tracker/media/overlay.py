@@ -21,7 +21,7 @@ from tracker.confidence import ellipse_squared_radius
 from tracker.config import OverlayConfig
 from tracker.media.region_painter import RegionPainter
 from tracker.media.regions import Area, Line, RegionCount
-from tracker.structures import FloatArray, Frame, Image, Status, Tracks
+from tracker.structures import BlobTracks, FloatArray, Frame, Image, Status, Tracks
 from tracker.tracking.forecast import Fans
 
 Color: TypeAlias = tuple[int, int, int]
@@ -29,6 +29,7 @@ Color: TypeAlias = tuple[int, int, int]
 
 _CASING: Color = (26, 22, 22)
 _FAINT: Color = (150, 150, 150)
+_OUTLINE = 4.0  # squared Mahalanobis distance of the outline of an ellipse that is filled evenly
 _GOLDEN_RATIO = (math.sqrt(5.0) - 1.0) / 2.0
 _OKLAB_TO_LMS_ROOTS = np.array(
     [
@@ -136,7 +137,7 @@ class OverlayPainter:
                 _draw_box(image, box, status, self._inks[track_id], pen)
         if self._config.ellipses:
             colors = [self._colors[track_id] for track_id in named.ids.tolist()]
-            _draw_ellipses(image, named.boxes_xyxy, named.covariances[:, :2, :2], colors, pen)
+            _draw_ellipses(image, named.boxes_xyxy, _ellipses(named), colors, pen)
         if self._config.labels:
             self._draw_labels(image, named, pen)
         return image
@@ -337,6 +338,13 @@ def _fill_rows(
         for x in edges:
             ground = image[rows, max(x - before, 0) : max(x + after, 0)]
             ground[:] = ink[max(before - x, 0) :][: ground.shape[1]]
+
+
+def _ellipses(tracks: Tracks) -> FloatArray:
+    """Return (n, 2, 2) covariances whose 95 % ellipses are to be drawn: of each position, or the outline of a blob."""
+    if isinstance(tracks, BlobTracks):
+        return tracks.blob_covariances * (_OUTLINE / _CHI_SQUARE_95)
+    return tracks.covariances[:, :2, :2]
 
 
 def _draw_ellipses(

@@ -17,12 +17,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import Config, PixelsConfig
-from tracker.structures import BLOB_TRACK, TRACK, BlobTracks, FloatArray, Foreground, IntArray, Tracks, _Rows
+from tracker.structures import (
+    BLOB_TRACK,
+    TRACK,
+    BlobTracks,
+    Detections,
+    FloatArray,
+    Foreground,
+    IntArray,
+    Tracks,
+    _Rows,
+)
 from tracker.tracking.evidence import cover_from_last_frame, detection_probability
 from tracker.tracking.lookahead import Held, Window, hold
 from tracker.tracking.motion import TAU_PER_S, bring_to_step, measurement_variance, predict, predicted_boxes
@@ -61,12 +72,12 @@ _LEARNING = 0.1  # step of an object's own outline and fill
 _GATE = 12.0  # squared Mahalanobis distance; beyond, a body's density is far below clutter
 _HIDDEN = 0.9  # share of the covered pixels that is not expected
 _SIZE_COUNT = 3.0  # times as firmly as the filter holds a size, EM holds it: shares are less certain than outlines
+_VETO_IOU = 0.4  # no birth where somebody overlaps more than this
 _OVERLAP = 0.7  # share of a box within another from which an object may be needless
 _TAIL = 0.003  # share of an object's pixels at either end that its outline leaves out
 _PURE, _WHOLLY_PURE = 0.8, 0.97  # mean responsibility from which pixels show the object's own outline
 _LARGEST_GAIN = 3.0  # of an object in one frame, in nats
 _MOVED = 0.7  # distance from its birthplace, in units of g, that no hole in the background has
-_LIKE_A_HOLE = 0.4  # score below which a silhouette does not look like an object
 _KEPT_MISSES_FRAMES = 5  # so long the background is not learned where somebody is hidden
 _KEPT_MARGIN = 0.1  # in units of g
 
@@ -80,7 +91,6 @@ BLOB = np.dtype(
         ("birth_size", "f8", (2,)),
         ("birthplace", "f8", (2,)),
         ("moved", "i8"),  # whether it has ever left its birthplace
-        ("suspect", "i8"),  # whether its silhouette looks like a hole in the background
         ("silhouette", "f8", (4,)),  # left, top, right, bottom of the connected pixels that it is part of
         ("parent_id", "i8"),
     ]
@@ -201,9 +211,23 @@ def share_out(
     rounds
         Of EM.
     """
-    near = _near(foreground.points_px, prior.means, prior.covariances, prior.spreads, visible)
-    return Shares(visible, *near, *_em(foreground.points_px, foreground.weights, *near, visible, clutter_density, rounds,
-        prior.means, prior.covariances, prior.mean_counts, prior.covariance_counts, prior.masses))
+    points, weights = foreground.points_px, foreground.weights
+    start, member = _near(points, prior.means, prior.covariances, prior.spreads, visible)
+    outcome = _em(
+        points,
+        weights,
+        start,
+        member,
+        visible,
+        clutter_density,
+        rounds,
+        prior.means,
+        prior.covariances,
+        prior.mean_counts,
+        prior.covariance_counts,
+        prior.masses,
+    )
+    return Shares(visible, start, member, *outcome)
 
 
 @njit(cache=True, error_model="numpy")
@@ -684,9 +708,6 @@ def _keep_books(
     for k in np.flatnonzero(seen):
         points = foreground.points_px[foreground.regions == predicted["detection"][k]]
         predicted["silhouette"][k] = *points.min(axis=0), *points.max(axis=0)
-        over = _intersections(predicted["box"][k : k + 1], foreground.silhouettes.boxes_xyxy)[0]
-        here = over > 0.5 * _areas(foreground.silhouettes.boxes_xyxy)
-        predicted["suspect"][k] = here.any() and foreground.silhouettes.scores[here].max() < _LIKE_A_HOLE
 
 
 def _survives(predicted: Records, config: Config) -> NDArray[np.bool_]:
@@ -704,14 +725,14 @@ def _newborn(
     """
     lifecycle, found = config.tracking.lifecycle, foreground.silhouettes
     points = foreground.points_px
-    born = []
+    born: list[Records] = []
     for j in np.flatnonzero(found.scores >= lifecycle.birth_score):
         box = found.boxes_xyxy[j]
         inside = (points >= box[:2]).all(axis=1) & (points <= box[2:]).all(axis=1)
         mass, free = foreground.weights[inside], (foreground.weights * shares.clutter)[inside]
         common = _intersections(box[None], alive["box"])[0]
         overlap = common / (_areas(alive["box"]) + _areas(box[None]) - common)
-        if 2.0 * free.sum() <= mass.sum() or overlap.max(initial=0.0) > lifecycle.veto_iou:
+        if 2.0 * free.sum() <= mass.sum() or overlap.max(initial=0.0) > _VETO_IOU:
             continue
         c = np.zeros(1, BLOB)
         centre, size = (box[:2] + box[2:]) / 2.0, box[2:] - box[:2]
@@ -824,13 +845,14 @@ class PixelTracker:
 
     @property
     def occupied_xyxy(self) -> FloatArray:
-        """(n, 4) where objects are for certain, so that the background is not to be learned there.
+        """(n, 4) where objects are for certain, so that the background is not learned there (``keep_visible``).
 
-        What has moved since its birth is an object. A hole that somebody left in the background never moves; so
-        that it closes, places are given up where a silhouette looks like one.
+        What has moved since its birth is an object; a hole that somebody left in the background never moves.
         """
+        if not self._config.tracking.pixels.keep_visible:
+            return np.empty((0, 4))
         c = self._state.components
-        c = c[(c["moved"] == 1) & (c["status"] == 1) & (c["misses"] <= _KEPT_MISSES_FRAMES) & (c["suspect"] == 0)]
+        c = c[(c["moved"] == 1) & (c["status"] == 1) & (c["misses"] <= _KEPT_MISSES_FRAMES)]
         margin = _KEPT_MARGIN * c["scale"][:, None]
         return np.hstack([c["box"][:, :2] - margin, c["box"][:, 2:] + margin])
 
@@ -856,3 +878,12 @@ class PixelTracker:
     def info(self) -> PixelInfo | None:
         """What the last step learned; None before the first."""
         return self._info
+
+
+def warm_up() -> None:
+    """Compile what a frame needs, or load it from the cache of an earlier run."""
+    tracker = PixelTracker()
+    y, x = np.divmod(np.arange(800.0), 20.0)
+    body = Detections([[0.0, 0.0, 20.0, 40.0]])
+    for _ in range(2):
+        tracker.update(Foreground(np.column_stack([x, y]) + 0.5, np.ones(800), silhouettes=body), camera_affine=STILL)
