@@ -23,7 +23,15 @@ import numpy as np
 
 from tracker.app.fans import fan_maker
 from tracker.app.hub import Event, Hub, LiveFrame, LiveStats, State
-from tracker.app.inputs import Detect, Job, chosen_detector, estimates_camera_motion, feature_extractor, seen_by
+from tracker.app.inputs import (
+    Detect,
+    Job,
+    chosen_detector,
+    chosen_segmenter,
+    estimates_camera_motion,
+    feature_extractor,
+    seen_by,
+)
 from tracker.config import Config
 from tracker.detection.base import NeuralDetector
 from tracker.detection.recorded import RecordedDetector
@@ -33,10 +41,13 @@ from tracker.media.overlay import OverlayPainter
 from tracker.media.recording import Recording
 from tracker.media.regions import Area, Line, RegionCount, RegionEvent, RegionMonitor, sentence_of
 from tracker.media.window import Window, save_snapshot
-from tracker.structures import Detections, Frame, Image, Tracks
+from tracker.structures import Detections, Foreground, Frame, Image, Tracks
 from tracker.tracking.camera import CameraMotion, CameraMotionEstimator
 from tracker.tracking.forecast import Fans
-from tracker.tracking.online import Tracker, warm_up
+from tracker.tracking.online import Tracker
+from tracker.tracking.online import warm_up as warm_up_boxes
+from tracker.tracking.pixels import PixelTracker, config_of_blobs
+from tracker.tracking.pixels import warm_up as warm_up_pixels
 
 _POLL_S = 0.02  # keys, pauses and signals are looked at this often while no picture comes
 _RECENT_FRAMES = 100
@@ -120,7 +131,7 @@ def track_live(
     """
     job = LiveJob(source=str(source), config=Config() if config is None else config, detector=detector)
     follower = _Follower(job)
-    warm_up()
+    follower.warm_up()
     with LiveCapture(job.source, job.config.live, job.clock) as capture:
         while not capture.ended:
             captured = capture.newest(_POLL_S)
@@ -175,7 +186,7 @@ def run_live(
         window = stack.enter_context(Window(f"track {job.source}")) if show else None
         hub.report(LiveStats())
         progress(LiveStats())
-        warm_up()
+        follower.warm_up()
         capture = stack.enter_context(LiveCapture(job.source, job.config.live, job.clock, news.say))
         recording = None if record is None else _recording(record, job.config, follower)
         loop = _Loop(job, hub, follower, capture, window, recording, news, progress)
@@ -232,11 +243,13 @@ class _Follower:
         self._floor = job.config.tracking.association.score_floor
         self._camera = CameraMotionEstimator() if estimates_camera_motion(self._job) else None
         self._limit = job.config.live.detector_failures
-        self._tracker = Tracker(job.config)
-        self._foretell = fan_maker(job.config)
+        self._segmenter = chosen_segmenter(self._job)
+        self._tracker = Tracker(job.config) if self._segmenter is None else PixelTracker(job.config)
+        self._foretell = fan_maker(config_of_blobs(job.config) if self._segmenter else job.config)
         self._extract = feature_extractor(job.config)
         self._recorded = _recorded_detector(job)
-        self._detector = None if self._recorded is not None else chosen_detector(self._job)
+        given = self._recorded is not None or self._segmenter is not None
+        self._detector = None if given else chosen_detector(self._job)
         self._shape: tuple[int, ...] | None = None
         network = self._detector if isinstance(self._detector, NeuralDetector) else None
         told_by = network or self._recorded
@@ -258,6 +271,10 @@ class _Follower:
         """Return who is in a region at the end, and what was not told yet."""
         return [*self._ended, *([] if self._monitor is None else self._monitor.finish())]
 
+    def warm_up(self) -> None:
+        """Compile what a frame needs."""
+        warm_up_boxes() if self._segmenter is None else warm_up_pixels()
+
     def follow(self, captured: Captured) -> _Seen | None:
         """Take in a picture; return what is seen in it, None when the detector failed."""
         frame = captured.frame
@@ -270,18 +287,24 @@ class _Follower:
                 self._end_identities(f"the resolution is now {size}")
                 if self._detector is not None:
                     self._detector = chosen_detector(self._job)
+                self._segmenter = chosen_segmenter(self._job)
             if self._monitor is not None:
                 self._ended += self._monitor.resize((frame.image.shape[1], frame.image.shape[0]))
             self._shape = frame.image.shape
         began_s = time.perf_counter()
-        detections = self._detect(frame, frame.image)
-        if detections is None:
+        observed = self._observe(frame, frame.image)
+        if observed is None:
             return None
         detected_s = time.perf_counter()
-        motion = self._camera_motion(frame.image, detections)
+        motion = self._camera_motion(frame.image, observed)
         if motion.is_cut:
             self._end_identities("the picture shows another scene")
-        reported = self._tracker.update(detections, frame.time_s, motion.affine)
+        if isinstance(self._tracker, PixelTracker):
+            assert isinstance(observed, Foreground)
+            reported = self._tracker.update(observed, frame.time_s, motion.affine)
+        else:
+            assert isinstance(observed, Detections)
+            reported = self._tracker.update(observed, frame.time_s, motion.affine)
         drawn = self._tracker.tracks(coasting=True)
         fans = None if self._foretell is None else self._foretell(self._tracker.state, motion.affine)
         ended_s = time.perf_counter()
@@ -297,15 +320,19 @@ class _Follower:
         events = tuple(monitor.update(seen.index, seen.frame.time_s, seen.reported))
         return replace(seen, ended=ended, events=events, regions=monitor.regions, counts=monitor.counts)
 
-    def _detect(self, frame: Frame, image: Image) -> Detections | None:
+    def _observe(self, frame: Frame, image: Image) -> Detections | Foreground | None:
+        observed: Detections | Foreground
         try:
-            if self._recorded is not None:
-                detections = self._recorded.at(frame.index)
+            if self._segmenter is not None:
+                assert isinstance(self._tracker, PixelTracker)
+                observed = self._segmenter.segment(image, self._tracker.occupied_xyxy)
+            elif self._recorded is not None:
+                observed = self._recorded.at(frame.index)
             else:
                 assert self._detector is not None
-                (detections,) = seen_by(self._detector, [image], "it")
-            if self._extract is not None:
-                detections = self._extract(image, detections)
+                (observed,) = seen_by(self._detector, [image], "it")
+            if self._extract is not None and isinstance(observed, Detections):
+                observed = self._extract(image, observed)
         except Exception as error:  # a detector may raise anything, and one bad picture must not end the day
             self.failures += 1
             self._failures_in_a_row += 1
@@ -316,11 +343,12 @@ class _Follower:
                 self._notice(f"the detector failed with {reason}; such pictures are skipped and counted")
             return None
         self._failures_in_a_row = 0
-        return detections
+        return observed
 
-    def _camera_motion(self, image: Image, detections: Detections) -> CameraMotion:
+    def _camera_motion(self, image: Image, observed: Detections | Foreground) -> CameraMotion:
         if self._camera is None:
             return CameraMotion()
+        detections = observed.silhouettes if isinstance(observed, Foreground) else observed
         return self._camera.update(image, detections.boxes_xyxy[detections.scores >= self._floor])
 
     def _end_identities(self, reason: str) -> None:

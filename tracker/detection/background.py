@@ -66,6 +66,7 @@ class BackgroundDetector:
         self._subtractor.setVarMin(config.variance_floor)
         self._subtractor.setShadowThreshold(config.darkest_shadow)
         self._background: Image | None = None
+        self._bare: Image | None = None  # every pixel as it was when last it was background; for segment alone
         self._frames = 0
         self._sizes = _SizeLearner()
 
@@ -77,7 +78,7 @@ class BackgroundDetector:
         DetectorError
             When the picture's size is not that of the ignore mask.
         """
-        detections, _, _ = self._look(image, np.empty((0, 4)))
+        detections, _, _ = self._look(image, None)
         return detections
 
     def segment(self, image: Image, occupied_xyxy: FloatArray) -> Foreground:
@@ -101,12 +102,13 @@ class BackgroundDetector:
         typical = None if self._sizes.size is None else self._sizes.size.scaled(1.0 / scale)
         return Foreground(points / scale, weights / scale**2, regions, detections, typical)
 
-    def _look(self, image: Image, occupied_xyxy: FloatArray) -> tuple[Detections, _Blobs, float]:
+    def _look(self, image: Image, occupied_xyxy: FloatArray | None) -> tuple[Detections, _Blobs, float]:
         """Return the detections in pixels of the image, and the silhouettes in those of the picture worked on."""
         config = self._config
         scale = min(1.0, config.longest_side_px / max(image.shape[:2]))
         picture = image if scale == 1.0 else _resize(image, scale)
-        mask = _clean(self._subtract(picture, image.shape[:2], occupied_xyxy * scale))
+        occupied = None if occupied_xyxy is None else occupied_xyxy * scale
+        mask = _clean(self._subtract(picture, image.shape[:2], occupied))
         blobs = _components(mask, config.smallest_fragment * mask.size)
         blobs = _merge(blobs, self._sizes.size)
         blobs = blobs.select(blobs.areas_px >= config.smallest_area * mask.size)
@@ -115,21 +117,18 @@ class BackgroundDetector:
         boxes = boxes[self._plausible(boxes, mask.size)]
         return Detections(boxes / scale, self._score(boxes, mask, picture)), blobs, scale
 
-    def _subtract(self, picture: Image, full_size: tuple[int, ...], occupied_xyxy: FloatArray) -> Image:
+    def _subtract(self, picture: Image, full_size: tuple[int, ...], occupied_xyxy: FloatArray | None) -> Image:
         """Return 1 where the picture differs from the background and is no shadow, else 0."""
         memory_frames = min(self._config.history_frames, max(2 * self._frames, _FIRST_MEMORY_FRAMES))
         rate = 1.0 / memory_frames
-        if len(occupied_xyxy) and self._background is not None:
-            # Seen as it is, learned as if nobody were there.
-            mask = self._subtractor.apply(picture, learningRate=0.0)
-            differs, emptied = (mask == _FOREGROUND).astype(np.uint8), picture.copy()
-            for left, top, right, bottom in np.rint(occupied_xyxy).astype(int).clip(0):
-                box = np.s_[top:bottom, left:right]
-                if not _is_ghost(differs[box], picture[box], self._background[box]):
-                    emptied[box] = self._background[box]
-            self._subtractor.apply(emptied, learningRate=rate)
-        else:
+        if occupied_xyxy is None or not len(occupied_xyxy):
             mask = self._subtractor.apply(picture, learningRate=rate)
+        else:
+            mask = self._subtractor.apply(picture, learningRate=0.0)
+            self._subtractor.apply(self._emptied(picture, mask == _FOREGROUND, occupied_xyxy), learningRate=rate)
+        if occupied_xyxy is not None:
+            self._bare = picture.copy() if self._bare is None else self._bare
+            cv2.copyTo(picture, (mask == 0).astype(np.uint8), self._bare)
         mask = (mask == _FOREGROUND).astype(np.uint8)
         if self._frames % _BACKGROUND_EVERY_FRAMES == 0:
             self._background = np.asarray(self._subtractor.getBackgroundImage(), np.uint8)
@@ -143,6 +142,16 @@ class BackgroundDetector:
             ignored = cv2.resize(self._ignored, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
             mask[ignored > 0] = 0
         return mask
+
+    def _emptied(self, picture: Image, differs: NDArray[np.bool_], occupied_xyxy: FloatArray) -> Image:
+        """Return the picture as if nobody were in the boxes, but for those that hold the hole somebody left."""
+        assert self._bare is not None
+        emptied = picture.copy()
+        for left, top, right, bottom in np.rint(occupied_xyxy).astype(int).clip(0):
+            box = np.s_[top:bottom, left:right]
+            if not _is_ghost(differs[box].astype(np.uint8), picture[box], self._bare[box]):
+                np.copyto(emptied[box], self._bare[box], where=differs[box][..., None])
+        return emptied
 
     def _plausible(self, boxes: FloatArray, frame_px: int) -> NDArray[np.bool_]:
         width, height = (boxes[:, 2:] - boxes[:, :2]).T
