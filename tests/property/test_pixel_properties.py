@@ -75,7 +75,7 @@ def test_blobs_stay_within_the_bounds_of_their_prior(seed: int) -> None:
         tracks = tracker.tracks(coasting=True)
         assert (tracks.boxes_xyxy[:, 2:] > tracks.boxes_xyxy[:, :2]).all()
         assert (np.linalg.eigvalsh(tracks.covariances) > 0.0).all()
-        shares = tracker.info.shares
+        shares = tracker.shares
         eigenvalues = np.linalg.eigvalsh(tracks.blob_covariances)
         slack = 2.0 * np.exp(FREE_BOUND)  # one frame's update comes on top of the prior's bound
         deviation = size.max() / np.divide(min(EXTENT), STRETCH)

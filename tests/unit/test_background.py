@@ -203,3 +203,48 @@ def test_the_picture_is_not_changed() -> None:
     picture.flags.writeable = False
     detector.detect(picture)
     np.testing.assert_array_equal(picture, before)
+
+
+def test_foreground_is_thinned_and_keeps_its_mass() -> None:
+    scene = Scene()
+    detector = warmed_up(scene, BackgroundConfig(foreground_points=200))
+    for _ in range(3):
+        foreground = detector.segment(scene.picture([(40, 60, 60, 110), (150, 60, 250, 200)]), np.empty((0, 4)))
+    assert len(foreground.silhouettes) == 2
+    assert len(foreground) <= 300
+    for region in (0, 1):
+        mine = foreground.regions == region
+        low, high = foreground.points_px[mine].min(axis=0), foreground.points_px[mine].max(axis=0)
+        small = high[0] < 70
+        assert mine.sum() > 30  # by area, the smaller would keep 13
+        assert foreground.weights[mine].sum() == pytest.approx(20 * 50 if small else 100 * 140, rel=0.05)
+        centre = foreground.weights[mine] @ foreground.points_px[mine] / foreground.weights[mine].sum()
+        np.testing.assert_allclose(centre, (50, 85) if small else (200, 130), atol=1.0)
+        assert (high - low < ((20, 50) if small else (100, 140))).all()
+
+
+def test_who_is_known_to_stand_stays_visible_and_leaves_no_hole() -> None:
+    """Without being told, the background would learn him in about fifty frames."""
+    box, told, nobody = (100, 60, 130, 120), np.array([[95.0, 55.0, 135.0, 125.0]]), np.empty((0, 4))
+    scenes = Scene(), Scene()
+    knows, guesses = (BackgroundDetector(BackgroundConfig()) for _ in range(2))
+    for _ in range(WARM_UP_FRAMES):
+        for scene, detector in zip(scenes, (knows, guesses), strict=True):
+            detector.segment(scene.picture([]), nobody)
+    for _ in range(150):
+        kept = knows.segment(scenes[0].picture([box]), told)
+        lost = guesses.segment(scenes[1].picture([box]), nobody)
+    assert kept.weights.sum() == pytest.approx(30 * 60, rel=0.05)
+    assert lost.weights.sum() < 0.2 * 30 * 60
+    assert knows.segment(scenes[0].picture([]), nobody).weights.sum() < 0.05 * 30 * 60
+
+
+def test_a_hole_closes_though_it_is_taken_for_an_object() -> None:
+    """What stood there from the first frame is background; when it leaves, the hole is not kept."""
+    told, scene = np.array([[95.0, 95.0, 135.0, 175.0]]), Scene()
+    detector = BackgroundDetector(BackgroundConfig())
+    for _ in range(40):
+        detector.segment(scene.picture([(100, 100, 130, 170)]), np.empty((0, 4)))
+    for _ in range(100):
+        foreground = detector.segment(scene.picture([]), told)
+    assert foreground.weights.sum() < 0.1 * 30 * 70

@@ -14,7 +14,7 @@ from tracker.confidence import ellipse_squared_radius
 from tracker.config import OverlayConfig
 from tracker.media import overlay
 from tracker.media.overlay import OverlayPainter, track_color
-from tracker.structures import Frame, Image, Status, Tracks
+from tracker.structures import BlobTracks, Frame, Image, Status, Tracks
 from tracker.tracking.forecast import Fans
 
 ALL_OFF = OverlayConfig(boxes=False, labels=False, ellipses=False, trail_s=0.0)
@@ -237,6 +237,17 @@ def test_label_is_readable_on_its_own_ground(track_id: int, status: Status) -> N
     image = paint(tracks_of([BOX], ids=[track_id], status=status), labels=True)
     levels = image[changed(image)].astype(float) @ (0.0722, 0.7152, 0.2126)
     assert np.ptp(levels) > 80
+
+
+def test_ellipse_of_a_blob_is_its_outline() -> None:
+    """Evenly filled, an ellipse with half axes a and b has variances a^2/4 and b^2/4."""
+    tracks = tracks_of([BOX])
+    fields = {name: getattr(tracks, name) for name in Tracks.__slots__}
+    blobs = BlobTracks(**fields, parent_ids=np.zeros(1, np.int64), blob_covariances=np.diag([144.0, 400.0])[None])
+    rows, columns = np.nonzero(changed(paint(blobs, ellipses=True)))
+    x, y = (BOX[0] + BOX[2]) / 2, (BOX[1] + BOX[3]) / 2
+    np.testing.assert_allclose([columns.min(), columns.max()], [x - 24.0, x + 24.0], atol=2.5)
+    np.testing.assert_allclose([rows.min(), rows.max()], [y - 40.0, y + 40.0], atol=2.5)
 
 
 def test_ellipse_holds_95_percent_of_the_position() -> None:

@@ -11,6 +11,7 @@ from tracker.geometry import xyxy_to_ltwh
 from tracker.media.sinks import PendingFile
 from tracker.structures import Detections
 from tracker.tracking.online import Tracker
+from tracker.tracking.pixels import PixelTracker
 
 
 class TextFile(PendingFile):
@@ -52,7 +53,7 @@ def diagnostics_file(path: Path) -> TextFile:
     return TextFile(path, HEADER)
 
 
-def diagnostic_rows(frame_index: int, tracker: Tracker) -> str:
+def diagnostic_rows(frame_index: int, tracker: Tracker | PixelTracker) -> str:
     """Return a row for each confirmed object that claimed a detection in the newest frame and was there before it.
 
     Parameters

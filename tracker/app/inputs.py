@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -163,10 +163,7 @@ def open_input(
         if _tells_rate(job.video):
             rates_hz[str(job.video)] = video.frame_rate_hz
         rate_hz = _settle_rate(job, rates_hz, notice)
-        if segmenter is None:
-            yield _video_input(job, video, recorded, motion, rate_hz, stop, notice)
-        else:
-            yield replace(_video_input(job, video, {}, motion, rate_hz, stop, notice), segmenter=segmenter)
+        yield _video_input(job, video, recorded, segmenter, motion, rate_hz, stop, notice)
 
 
 def _recorded_input(
@@ -198,6 +195,7 @@ def _video_input(
     job: Job,
     video: VideoSource,
     recorded: RecordedDetector | None,
+    segmenter: Segmenter | None,
     motion: Mapping[int, FloatArray],
     rate_hz: float,
     stop: threading.Event,
@@ -215,6 +213,8 @@ def _video_input(
     network: NeuralDetector | None = None
     if recorded is not None:
         detect, class_names = _lookup(recorded), recorded.class_names
+    elif segmenter is not None:
+        detect, class_names = _nothing, None
     else:
         detector = chosen_detector(job)
         network = detector if isinstance(detector, NeuralDetector) else None
@@ -233,7 +233,13 @@ def _video_input(
         estimates_camera_motion=estimates_camera_motion(job),
         batch_frames=1 if network is None else network.batch_frames,
         class_names=class_names,
+        segmenter=segmenter,
     )
+
+
+def _nothing(frames: Sequence[Frame]) -> list[Detections]:
+    """Detect nothing, where pixels are observed instead."""
+    return [Detections.empty() for _ in frames]
 
 
 def _settle_rate(job: Job, rates_hz: Mapping[str, float | None], notice: Callable[[str], None]) -> float:

@@ -33,8 +33,7 @@ from tracker.structures import Detections, FloatArray, Frame, Image, Tracks
 from tracker.tracking.camera import CameraMotion, CameraMotionEstimator
 from tracker.tracking.forecast import Fans
 from tracker.tracking.online import Tracker, warm_up
-from tracker.tracking.pixels import ANCHOR as PIXEL_ANCHOR
-from tracker.tracking.pixels import PixelTracker
+from tracker.tracking.pixels import PixelTracker, config_of_blobs
 from tracker.tracking.pixels import warm_up as warm_up_pixels
 
 
@@ -52,7 +51,7 @@ class Step:
 
 
 Steps: TypeAlias = Generator[Step, None, None]
-Learned: TypeAlias = Callable[[Frame, Detections, Tracker], None]
+Learned: TypeAlias = Callable[[Frame, Detections, Tracker | PixelTracker], None]
 Seen: TypeAlias = tuple[Frame, Detections, CameraMotion]
 
 
@@ -266,7 +265,7 @@ def _learned(folder: RunFolder) -> Learned:
     promises = folder.add(diagnostics_file(folder.path / DIAGNOSTICS))
     given = folder.add(TextFile(folder.path / DETECTIONS))
 
-    def learned(frame: Frame, detections: Detections, tracker: Tracker) -> None:
+    def learned(frame: Frame, detections: Detections, tracker: Tracker | PixelTracker) -> None:
         promises.write(diagnostic_rows(frame.index, tracker))
         given.write(detection_rows(frame.index, detections))
 
@@ -286,7 +285,8 @@ def _tracked(
         config = waiting_for_births(config)
     lag = config.tracking.lag_frames
     waiting: deque[tuple[Seen, Fans | None]] = deque()
-    foretell = fan_maker(config) if with_drawn else None
+    moving = config if source.segmenter is None else config_of_blobs(config)
+    foretell = fan_maker(moving) if with_drawn else None
     tracker: Tracker | PixelTracker
     if source.segmenter is None:
         boxes = tracker = Tracker(config)

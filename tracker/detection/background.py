@@ -259,11 +259,12 @@ def _thinned(blobs: _Blobs, budget: int) -> tuple[FloatArray, FloatArray, IntArr
     """
     roots = np.sqrt(blobs.areas_px)
     sides = np.maximum(np.ceil(np.sqrt(roots * roots.sum() / max(budget, 1))), 1.0).astype(np.int64)
-    rows = blobs.row_of_label[blobs.labels]
-    y, x = np.nonzero(rows >= 0)
-    region = rows[y, x]
+    y, x = np.nonzero(blobs.labels)
+    region = blobs.row_of_label[blobs.labels[y, x]]
+    y, x, region = y[region >= 0], x[region >= 0], region[region >= 0]
     side = sides[region]
-    cell = (region * (rows.shape[0] + 1) + y // side) * (rows.shape[1] + 1) + x // side
+    height, width = blobs.labels.shape
+    cell = (region * height + y // side) * width + x // side
     _, first, cell, count = np.unique(cell, return_index=True, return_inverse=True, return_counts=True)
     points = np.column_stack([np.bincount(cell, x), np.bincount(cell, y)]) / count[:, None] + 0.5
     return points.reshape(-1, 2), count.astype(np.float64), region[first]

@@ -343,7 +343,7 @@ def _fill_rows(
 def _ellipses(tracks: Tracks) -> FloatArray:
     """Return (n, 2, 2) covariances whose 95 % ellipses are to be drawn: of each position, or the outline of a blob."""
     if isinstance(tracks, BlobTracks):
-        return tracks.blob_covariances * (_OUTLINE / _CHI_SQUARE_95)
+        return tracks.blob_covariances * (_OUTLINE / ellipse_squared_radius(0.95))
     return tracks.covariances[:, :2, :2]
 
 

@@ -16,7 +16,7 @@ counts, and what an object costs, are in units of an object's mass.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
@@ -25,19 +25,19 @@ from numpy.typing import ArrayLike, NDArray
 from tracker.config import Config, PixelsConfig
 from tracker.structures import (
     BLOB_TRACK,
-    TRACK,
     BlobTracks,
     Detections,
     FloatArray,
     Foreground,
     IntArray,
+    Status,
     Tracks,
     _Rows,
 )
 from tracker.tracking.evidence import cover_from_last_frame, detection_probability
 from tracker.tracking.lookahead import Held, Window, hold
 from tracker.tracking.motion import TAU_PER_S, bring_to_step, measurement_variance, predict, predicted_boxes
-from tracker.tracking.online import CERTAIN, STILL, checked_affine, elapsed_tau, report
+from tracker.tracking.online import CERTAIN, STILL, checked_affine, elapsed_tau
 from tracker.tracking.state import (
     COMPONENT,
     PAIR,
@@ -48,7 +48,6 @@ from tracker.tracking.state import (
     cut,
     initial_state,
     parameters,
-    room_for,
 )
 
 ANCHOR = 0.5
@@ -79,7 +78,18 @@ _PURE, _WHOLLY_PURE = 0.8, 0.97  # mean responsibility from which pixels show th
 _LARGEST_GAIN = 3.0  # of an object in one frame, in nats
 _MOVED = 0.7  # distance from its birthplace, in units of g, that no hole in the background has
 _KEPT_MISSES_FRAMES = 5  # so long the background is not learned where somebody is hidden
-_KEPT_MARGIN = 0.1  # in units of g
+_KEPT_MARGIN = 0.25  # in units of g: arms and legs swing
+
+_REPORTED = {
+    "ids": "id",
+    "scores": "score",
+    "classes": "label",
+    "detection_indices": "detection",
+    "existence": "existence",
+    "responsibilities": "responsibility",
+    "continuity": "responsibility",
+    "parent_ids": "parent_id",
+}
 
 BLOB = np.dtype(
     [
@@ -168,19 +178,6 @@ class Shares:
     centres: FloatArray
     scatters: FloatArray
     objective: FloatArray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PixelInfo(StepInfo):
-    """What one step on pixels learned; pairs are of objects and silhouettes, with shares of the object's pixels.
-
-    Parameters
-    ----------
-    shares
-        The outcome of EM.
-    """
-
-    shares: Shares
 
 
 def share_out(
@@ -506,7 +503,7 @@ def step(
     *,
     time_s: float,
     camera_affine: ArrayLike | None = None,
-) -> tuple[TrackerState, PixelInfo]:
+) -> tuple[TrackerState, StepInfo, Shares]:
     """Carry the mixture through one frame.
 
     Parameters
@@ -524,8 +521,9 @@ def step(
 
     Returns
     -------
-    state, info
-        The new state and what the step learned.
+    state, info, shares
+        The new state, what the step learned, and the outcome of EM. The pairs of ``info`` are of objects and
+        silhouettes, with shares of the object's pixels.
 
     Raises
     ------
@@ -534,7 +532,7 @@ def step(
     """
     settings = config.tracking.pixels
     tau, time_s = elapsed_tau(state, time_s)
-    parameter = _parameters(config)
+    parameter = parameters(config_of_blobs(config))
     predicted = np.empty(len(state.components), BLOB)
     affine = STILL if camera_affine is None else checked_affine(camera_affine)
     cover, visible = _predict(state.components, state.scene, affine, tau, parameter, predicted)
@@ -552,18 +550,16 @@ def step(
     components["status"] |= components["hits"] >= config.tracking.lifecycle.confirmation_hits
 
     next_id = state.next_id + len(newborn)
-    new = replace(state, components=components, next_id=next_id, frame_index=state.frame_index + 1, time_s=time_s)
-    return new, PixelInfo(state.components, components, pairs, float(shares.objective[-1]), shares)
+    new = state._replace(components=components, next_id=next_id, frame_index=state.frame_index + 1, time_s=time_s)
+    return new, StepInfo(state.components, components, pairs, float(shares.objective[-1])), shares
 
 
-def _parameters(config: Config) -> Records:
-    """Return the numbers of the configuration with the noise of pixels, and the centre as the tracked point."""
-    pixels = config.tracking.pixels
-    parameter = parameters(config)
-    parameter["anchor"] = ANCHOR
-    parameter["measurement_noise"] = pixels.measurement_noise
-    parameter["process_noise"] = pixels.process_noise
-    return parameter
+def config_of_blobs(config: Config) -> Config:
+    """Return the configuration by which blobs move: the noise of pixels, and the centre as the tracked point."""
+    pixels, tracking = config.tracking.pixels, config.tracking
+    noise = {"measurement_noise": pixels.measurement_noise, "process_noise": pixels.process_noise}
+    motion = tracking.motion.model_copy(update={"anchor": ANCHOR, **noise})
+    return config.model_copy(update={"tracking": tracking.model_copy(update={"motion": motion})})
 
 
 @njit(cache=True, error_model="numpy")
@@ -578,7 +574,7 @@ def _variances(components: Records, scene: Records, parameter: Records) -> Float
 def _regions(foreground: Foreground, shares: Shares) -> Records:
     """Return records of PAIR: each blob, each region that holds pixels of it, and the share of its pixels there."""
     if not len(shares.member):
-        return room_for(0, PAIR)
+        return np.empty(0, PAIR)
     columns = int(foreground.regions.max()) + 1
     cell = shares.member * columns + np.repeat(foreground.regions, np.diff(shares.start))
     mass = np.bincount(cell, _own_weights(foreground, shares))
@@ -759,7 +755,7 @@ def _parent(before: Records, alive: Records, place: FloatArray) -> int:
 
 def first_state() -> TrackerState:
     """Return the state before the first frame."""
-    return replace(initial_state(), components=np.zeros(0, BLOB))
+    return initial_state()._replace(components=np.zeros(0, BLOB))
 
 
 def _blob_covariances(components: Records) -> FloatArray:
@@ -782,12 +778,13 @@ class PixelTracker:
         See :func:`tracker.load_config`; the defaults when left out.
     """
 
-    __slots__ = ("_config", "_info", "_state", "_window")
+    __slots__ = ("_config", "_info", "_shares", "_state", "_window")
 
     def __init__(self, config: Config | None = None) -> None:
         self._config = Config() if config is None else config
         self._state = first_state()
-        self._info: PixelInfo | None = None
+        self._info: StepInfo | None = None
+        self._shares: Shares | None = None
         self._window: Window = ()
 
     def update(
@@ -812,7 +809,7 @@ class PixelTracker:
         if time_s is None:
             period_s = 1.0 / self._config.tracking.frame_rate_hz
             time_s = self._state.time_s + period_s if self._state.frame_index else 0.0
-        self._state, self._info = step(
+        self._state, self._info, self._shares = step(
             self._state, foreground, self._config, time_s=time_s, camera_affine=camera_affine
         )
         tracks, lag = self.tracks(), self._config.tracking.lag_frames
@@ -832,16 +829,21 @@ class PixelTracker:
 
     def tracks(self, coasting: bool = False) -> BlobTracks:
         """Return the objects of the newest frame; ``coasting`` adds those not seen in it and the tentative."""
-        state = self._state
-        smoothed = self._config.tracking.smoothing == "online"
-        rows = report(state.components, state.frame_index, coasting, smoothed, ANCHOR)
-        blobs = np.empty(len(rows), BLOB_TRACK)
-        for name in TRACK.names or ():
-            blobs[name] = rows[name]
-        reported = state.components[np.searchsorted(state.components["id"], rows["ids"])]
-        blobs["parent_ids"] = reported["parent_id"]
-        blobs["blob_covariances"] = _blob_covariances(reported)
-        return BlobTracks.of_rows(blobs)
+        c, smoothed = self._state.components, self._config.tracking.smoothing == "online"
+        seen = c["detection"] >= 0
+        # Nothing can have been confirmed in the first two frames, and waiting would lose what is there.
+        c = c if coasting else c[seen & ((c["status"] == 1) | (self._state.frame_index <= 2))]
+        seen = c["detection"] >= 0
+        half = c["mean"][:, 2:] / 2.0
+        filtered = np.hstack([c["mean"][:, :2] - half, c["mean"][:, :2] + half])
+        rows = np.zeros(len(c), BLOB_TRACK)
+        rows["boxes_xyxy"] = np.where((seen & (not smoothed))[:, None], c["box"], filtered)
+        rows["covariances"] = c["p00"][:, :, None] * np.eye(4)
+        rows["status"] = np.where(c["status"] == 0, Status.TENTATIVE, np.where(seen, Status.CONFIRMED, Status.COASTING))
+        for column, field in _REPORTED.items():
+            rows[column] = c[field]
+        rows["blob_covariances"] = _blob_covariances(c)
+        return BlobTracks.of_rows(rows)
 
     @property
     def occupied_xyxy(self) -> FloatArray:
@@ -862,7 +864,7 @@ class PixelTracker:
 
     def reset(self) -> None:
         """Forget everything, waiting reports too; identities begin at 1 again."""
-        self._state, self._info, self._window = first_state(), None, ()
+        self._state, self._info, self._shares, self._window = first_state(), None, None, ()
 
     @property
     def state(self) -> TrackerState:
@@ -875,9 +877,14 @@ class PixelTracker:
         self._window = ()
 
     @property
-    def info(self) -> PixelInfo | None:
+    def info(self) -> StepInfo | None:
         """What the last step learned; None before the first."""
         return self._info
+
+    @property
+    def shares(self) -> Shares | None:
+        """How EM divided the last frame's pixels; None before the first."""
+        return self._shares
 
 
 def warm_up() -> None:
