@@ -137,7 +137,7 @@ def _advance(
     predicted = alive[: len(components)]
     predict(components, scene_before, affine, tau, p, predicted)
     S = innovation_variances(predicted, scene, p)
-    graph, visible, cover, sure, log_evidence = _e_step(predicted, S, scene, observed, looks, p)
+    graph, visible, cover, sure, log_evidence = e_step(predicted, S, scene, observed, looks, p)
     row_start, column, beta = graph
     detection, confidence = _claim(row_start, column, beta, n, p)
     z = _innovations(predicted, S, observed.measured, detection)
@@ -167,7 +167,7 @@ def _advance(
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def _e_step(
+def e_step(
     predicted: Records, S: FloatArray, scene: Records, observed: Observed, looks: Looks, p: Record
 ) -> tuple[Graph, FloatArray, FloatArray, IntArray, float]:
     """Return the graph of responsibilities (row_start, column, beta), P_D, cover, who is sure, and the log evidence.
