@@ -12,6 +12,7 @@ from tracker.cli.anomaly import anomaly
 from tracker.cli.configuration import show_config
 from tracker.cli.convert import convert
 from tracker.cli.evaluate import evaluate
+from tracker.cli.fit import fit
 from tracker.cli.heatmap import heatmap
 from tracker.cli.live import live
 from tracker.cli.refine import refine
@@ -28,6 +29,7 @@ app.command("report")(report)
 app.command("refine")(refine)
 app.command("heatmap")(heatmap)
 app.command("anomaly")(anomaly)
+app.command("fit")(fit)
 app.command("convert")(convert)
 app.command("config")(show_config)
 app.command("live")(live)

@@ -128,7 +128,7 @@ def evaluate_paths(
         with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
             try:
                 heaviest_first = sorted(jobs, key=lambda name: -weights[name])
-                with _interrupts_blocked():  # the processes start as jobs are submitted
+                with interrupts_blocked():  # the processes start as jobs are submitted
                     futures = {pool.submit(_run, jobs[name]): name for name in heaviest_first}
                 for done, future in enumerate(as_completed(futures), 1):
                     on_sequence(futures[future], done, len(jobs))
@@ -241,7 +241,7 @@ def _size(source: Source) -> int:
 
 
 @contextmanager
-def _interrupts_blocked() -> Iterator[None]:
+def interrupts_blocked() -> Iterator[None]:
     """Hold back Ctrl-C; processes that are started meanwhile never get it and leave it to this one."""
     if sys.platform == "win32":  # has no mask of signals
         yield

@@ -52,8 +52,8 @@ from tracker.tracking.motion import (
 from tracker.tracking.online import Tracker, e_step
 from tracker.tracking.state import COMPONENT, PARAMETERS, SCENE, Record, Records, StepInfo, parameters, room_for
 
-_NEAR_POSITION = 1.0
-_NEAR_SIZE = 0.5
+NEAR_POSITION = 1.0
+NEAR_SIZE = 0.5
 """Half the sides, in units of g, of the part of the box space around an object in which clutter is counted."""
 _PROVEN_HITS = 3
 
@@ -179,7 +179,7 @@ def _look(
     predict(components, own, np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), tau, p, predicted)
     S = innovation_variances(predicted, own, p)
     graph, visible, _ = e_step(predicted, S, own, observed, p)
-    row_start, column, beta = graph
+    _, column, beta = graph
     share = np.zeros(len(observed.scores))
     for e in range(len(column)):
         share[column[e]] += beta[e]
@@ -188,11 +188,11 @@ def _look(
         c = predicted[k]
         if c.misses > 0 or c.hits < _PROVEN_HITS:
             continue
-        volume += 16.0 * _NEAR_POSITION**2 * _NEAR_SIZE**2
+        volume += 16.0 * NEAR_POSITION**2 * NEAR_SIZE**2
         for j in range(len(share)):
             near = True
             for i in range(4):
-                reach = _NEAR_POSITION if i < 2 else _NEAR_SIZE
+                reach = NEAR_POSITION if i < 2 else NEAR_SIZE
                 if abs(observed.measured[j, i] - c.mean[i]) > reach * c.scale:
                     near = False
             if near:
@@ -309,7 +309,7 @@ class _Book:
         np.maximum.at(last, object_[claimed], row[claimed])
         gone = row > last[object_]
         certain = c["confirmed"] & (row < last[object_])
-        share = np.bincount(np.repeat(row, c["pairs"]), c["pair_share"], len(row))
+        share = np.bincount(np.repeat(row, c["pairs"]), c["pair_share"], len(row)).astype(np.float64)
         association = config.tracking.association
         return Explained(
             history=history,
@@ -460,7 +460,11 @@ def filtered_log_likelihood(histories: Iterable[History], config: Config) -> flo
     The recordings are filtered as the tracker does it, adaptation and all; only who explains what is given.
     """
     parameter, scratch = parameters(config), room_for(1, PARAMETERS)
-    return sum(_filtered(*(getattr(h, f.name) for f in fields(h)), parameter, scratch) for h in histories)
+    return sum(_filtered(*_arrays(h), parameter, scratch) for h in histories)  # type: ignore[call-arg, misc]
+
+
+def _arrays(history: History) -> tuple[NDArray[Any], ...]:
+    return tuple(getattr(history, field.name) for field in fields(history))
 
 
 def fitted_noise(
@@ -609,9 +613,7 @@ class Fit:
     errors: Mapping[str, Any]
 
 
-def maximise(
-    explained: Sequence[Explained], config: Config, prior: Config, prior_weight: float, volume: float
-) -> Fit:
+def maximise(explained: Sequence[Explained], config: Config, prior: Config, prior_weight: float, volume: float) -> Fit:
     """Return the numbers that the E-step's responsibilities make most probable: the M-step.
 
     Parameters

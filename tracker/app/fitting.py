@@ -1,0 +1,699 @@
+"""Learning a configuration from recordings: EM without truth, direct fits and a search with it.
+
+What is learned is taken over group by group, and only where it proves itself on what counts, identities: without
+truth where hidden objects come back as themselves more often (:mod:`tracker.tracking.cloze`), with truth where HOTA
+rises on recordings that had no part in the choice. The likelihood alone is no judge of that: most frames are easy,
+and what fits them best is too sure of itself where objects meet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import yaml
+
+from tracker.config import Config
+from tracker.errors import FormatError
+from tracker.evaluation.labelled import Labelled, label
+from tracker.evaluation.preparation import CriteriaError
+from tracker.evaluation.scores import evaluate
+from tracker.evaluation.sequences import find_sequences, interrupts_blocked, read_sequence
+from tracker.formats.catalogue import write_whole
+from tracker.formats.motchallenge import find_sequence_info, read_detections, read_sequence_info, read_truth
+from tracker.formats.table import TrackTable
+from tracker.geometry import xyxy_to_ltwh
+from tracker.structures import Detections, FloatArray
+from tracker.tracking.cloze import answers, clozes, identities, with_no_lag
+from tracker.tracking.fitting import (
+    Explained,
+    Fit,
+    clutter_volume,
+    explain,
+    fitted_calibration,
+    fitted_detection_probability,
+    fitted_noise,
+    lifecycle,
+    log_likelihood,
+    maximise,
+    numbers_of,
+    score_errors,
+    score_numbers,
+    with_numbers,
+)
+from tracker.tracking.online import Tracker
+
+LEAST_FRAMES = 50
+LEAST_DETECTIONS = 200
+FALL = 1e-3
+"""Fall of the log-likelihood, as a share of it, that ends EM: smaller ones come from births that come and go."""
+CONVERGED = 1e-4
+SURE = 2.0
+"""Standard errors by which a gain must differ from none."""
+
+_NOISE = tuple(f"tracking.motion.{name}" for name in ("measurement_noise", "process_noise", "initial_velocity"))
+_DETECTION = tuple(f"tracking.association.{name}" for name in ("detection_probability", "clutter_density"))
+_SCORES = tuple(f"tracking.association.{name}" for name in ("score_neutral", "score_weight"))
+_LIFE = tuple(f"tracking.lifecycle.{name}" for name in ("birth_score", "survival"))
+GROUPS = {"noise": _NOISE, "detection": _DETECTION, "scores": _SCORES, "life": _LIFE}
+"""Numbers that are taken over together or not at all."""
+
+POLICY: Mapping[str, tuple[tuple[Literal["times", "value"], float], ...]] = {
+    "tracking.motion.measurement_noise": (("times", 0.7), ("times", 1.4)),
+    "tracking.motion.process_noise": (("times", 0.5), ("times", 2.0)),
+    "tracking.association.clutter_density": (("times", 0.25), ("times", 4.0)),
+    "tracking.association.claim": (("value", 0.03), ("value", 0.3)),
+    "tracking.association.gate_iou": (("value", 0.0), ("value", 0.1)),
+    "tracking.association.direction": (("value", 0.0), ("value", 1.0)),
+    "tracking.lifecycle.birth_score": (("value", 0.5), ("value", 0.6), ("value", 0.8)),
+    "tracking.lifecycle.max_misses_frames": (("times", 0.5), ("times", 2.0)),
+}
+"""What the search with truth tries for each key, after the fits."""
+
+Ending: TypeAlias = Literal["converged", "fell", "stopped"]
+
+_GAPS_S = (0.2, 0.6)
+_LEAST_FOLDS = 4
+_DROPPED, _JITTER = 0.025, 0.005
+_DIGITS = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """A sequence to learn from.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    frame_rate_hz
+        Frames per second.
+    frames
+        The detections of each frame, from frame 1 on.
+    truth
+        The truth, if at hand.
+    """
+
+    name: str
+    frame_rate_hz: float
+    frames: tuple[Detections, ...]
+    truth: TrackTable | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learned:
+    """Where EM arrived.
+
+    Parameters
+    ----------
+    fit
+        The numbers of the best iteration, none if no iteration was better than the start.
+    log_likelihoods
+        Of each iteration, the start first.
+    ending
+        Why it ended there: it converged, fell, or reached the greatest number of iterations.
+    """
+
+    fit: Fit
+    log_likelihoods: tuple[float, ...]
+    ending: Ending
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of a number.
+
+    Parameters
+    ----------
+    key
+        Dotted key.
+    before, learned
+        What the configuration says, what the data say.
+    error
+        Standard error of the latter; nan where it is chosen, not estimated.
+    after
+        What the new configuration says.
+    """
+
+    key: str
+    before: Any
+    learned: Any
+    error: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What trying some numbers gave.
+
+    Parameters
+    ----------
+    name
+        What was tried.
+    gain, error
+        Objects that came back as themselves, more than before, in percent; or HOTA on recordings held out.
+    taken
+        Whether it was taken over.
+    """
+
+    name: str
+    gain: float
+    error: float
+    taken: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """What was learned, what was made of it, and the new configuration."""
+
+    config: Config
+    changes: tuple[Change, ...]
+    verdicts: tuple[Verdict, ...]
+    learned: Learned | None
+
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and of how much."""
+
+
+def find_recordings(
+    detections: Path,
+    truth: Path | None,
+    *,
+    frame_rate_hz: float | None,
+    config: Config,
+    notice: Callable[[str], None] = lambda _: None,
+) -> list[Recording]:
+    """Read the sequences to learn from, ordered by name.
+
+    Parameters
+    ----------
+    detections
+        A file of detections; or a folder with ``det/det.txt``; or one of such folders, or of folders of them.
+    truth
+        What belongs to it: a file, or a folder as :func:`tracker.evaluation.sequences.find_sequences` takes it, or
+        one laid out as that of the detections with ``gt/gt.txt``.
+    frame_rate_hz
+        The rate; that of each sequence's ``seqinfo.ini`` when left out, else that of the configuration.
+    config
+        The configuration.
+    notice
+        Called with each line that the user should see.
+
+    Raises
+    ------
+    FormatError
+        For what cannot be read, a folder without detections, a sequence without truth, or too little to learn from.
+    """
+    files = _detection_files(detections)
+    truths = {} if truth is None else _truths(truth, files)
+    recordings, assumed = [], False
+    for name, file in files.items():
+        found = read_detections(file)
+        info_path = find_sequence_info(file)
+        info = None if info_path is None else read_sequence_info(info_path)
+        rate_hz = frame_rate_hz or (None if info is None else info.frame_rate_hz)
+        assumed |= rate_hz is None
+        count = max(max(found, default=0), (info and info.frame_count) or 0)
+        frames = tuple(found.get(frame, Detections.empty()) for frame in range(1, count + 1))
+        recordings.append(
+            Recording(name, rate_hz or config.tracking.frame_rate_hz, frames, truths[name] if truths else None)
+        )
+    if assumed:
+        rate = config.tracking.frame_rate_hz
+        notice(f"frame rate: not known; {rate:g} Hz (tracking.frame_rate_hz) is assumed, --fps gives it")
+    heard = sum(int((d.scores >= config.tracking.association.score_floor).sum()) for r in recordings for d in r.frames)
+    total = sum(len(r.frames) for r in recordings)
+    if total < LEAST_FRAMES or heard < LEAST_DETECTIONS:
+        raise FormatError(
+            detections,
+            None,
+            f"has {total} frames with {heard} detections scored {config.tracking.association.score_floor:g} or more; "
+            f"there is nothing to learn from fewer than {LEAST_FRAMES} frames or {LEAST_DETECTIONS} detections",
+        )
+    return recordings
+
+
+def _detection_files(path: Path) -> dict[str, Path]:
+    if path.is_file():
+        inside = path.parent.name == "det" and path.name == "det.txt"
+        return {path.absolute().parents[1].name if inside else path.stem: path}
+    if not path.is_dir():
+        raise FormatError(path, None, "is neither a file nor a folder")
+    if (path / "det" / "det.txt").is_file():
+        return {path.absolute().name: path / "det" / "det.txt"}
+    for pattern in ("*/det/det.txt", "*/*/det/det.txt"):
+        if found := sorted(path.glob(pattern)):
+            return {file.parents[1].relative_to(path).as_posix(): file for file in found}
+    raise FormatError(path, None, "holds no detections: neither det/det.txt nor SEQUENCE/det/det.txt")
+
+
+def _truths(path: Path, files: Mapping[str, Path]) -> dict[str, TrackTable]:
+    if path.is_dir() and len(files) == 1 and (path / "gt" / "gt.txt").is_file():
+        return {next(iter(files)): read_truth(path / "gt" / "gt.txt")}
+    beside = {name: path / name / "gt" / "gt.txt" for name in files}
+    if all(file.is_file() for file in beside.values()):
+        return {name: read_truth(file) for name, file in beside.items()}
+    sources = find_sequences(path, True)
+    if len(sources) == len(files) == 1:
+        return {next(iter(files)): read_sequence(next(iter(sources.values())), True)}
+    if without := sorted(files.keys() - sources.keys()):
+        raise FormatError(path, None, f"has no truth for {', '.join(without)}: neither NAME/gt/gt.txt nor NAME.txt")
+    return {name: read_sequence(sources[name], True) for name in files}
+
+
+def learn(
+    recordings: Sequence[Recording],
+    config: Config,
+    *,
+    prior_weight: float,
+    max_iterations: int,
+    on_iteration: Callable[[int, float], None] = lambda *_: None,
+    progress: Progress = lambda *_: None,
+) -> tuple[Learned, list[Explained]]:
+    """Run EM over the recordings until the log-likelihood rises no more, and keep the best iteration.
+
+    Parameters
+    ----------
+    recordings
+        What to learn from.
+    config
+        Where to start, which the prior stands at too.
+    prior_weight
+        Observations that the prior weighs.
+    max_iterations
+        M-steps at most.
+    on_iteration
+        Called with the number of each iteration, 0 for the start, and its log-likelihood.
+    progress
+        Called as the recordings are tracked.
+
+    Returns
+    -------
+    learned
+        The best numbers.
+    explained
+        Their E-step.
+    """
+    fit = Fit({}, {})
+    ending: Ending = "stopped"
+    values: list[float] = []
+    best, volume = -math.inf, 0.0
+    kept = fit
+    kept_explained: list[Explained] = []
+    for n in range(max_iterations + 1):
+        trial = with_numbers(config, fit.numbers)
+        explained = []
+        for done, r in enumerate(recordings):
+            progress(f"iteration {n}", done, len(recordings))
+            explained.append(explain(r.frames, r.frame_rate_hz, trial))
+        progress(f"iteration {n}", len(recordings), len(recordings))
+        volume = volume or clutter_volume(explained, config.tracking.association.clutter_density)
+        value = log_likelihood(explained, trial, volume)
+        values.append(value)
+        on_iteration(n, value)
+        if value < best - FALL * abs(best):
+            ending = "fell"
+            break
+        gain = value - best
+        if gain > 0.0:
+            best, kept, kept_explained = value, fit, explained
+        if gain < CONVERGED * abs(best):
+            ending = "converged"
+            break
+        if n < max_iterations:
+            fit = maximise(explained, trial, config, prior_weight, volume)
+    return Learned(kept, tuple(values), ending), kept_explained
+
+
+def fit_without_truth(
+    recordings: Sequence[Recording],
+    config: Config,
+    *,
+    prior_weight: float,
+    max_iterations: int,
+    seed: int,
+    unchecked: bool = False,
+    on_iteration: Callable[[int, float], None] = lambda *_: None,
+    progress: Progress = lambda *_: None,
+) -> Result:
+    """Learn from detections alone.
+
+    Parameters
+    ----------
+    recordings
+        What to learn from.
+    config
+        Where to start.
+    prior_weight, max_iterations, on_iteration, progress
+        See :func:`learn`.
+    seed
+        Of what is hidden to check the groups.
+    unchecked
+        Take over everything that was learned.
+    """
+    learned, explained = learn(
+        recordings,
+        config,
+        prior_weight=prior_weight,
+        max_iterations=max_iterations,
+        on_iteration=on_iteration,
+        progress=progress,
+    )
+    life = lifecycle(explained, config, prior_weight)
+    fit = Fit({**learned.fit.numbers, **life.numbers}, {**learned.fit.errors, **life.errors})
+    if unchecked:
+        return _result(config, with_numbers(config, _rounded(fit.numbers)), fit, (), learned)
+    after = config
+    verdicts: list[Verdict] = []
+    trials = list(_trials(fit, config))
+    for done, (name, numbers) in enumerate(trials):
+        progress("checking", done, len(trials))
+        if any(v.taken and v.name == name.removesuffix(_HALF) for v in verdicts):
+            continue
+        trial = with_numbers(after, numbers)
+        gain, error = cloze_gain(recordings, after, trial, seed)
+        taken = gain > SURE * error
+        verdicts.append(Verdict(name, gain, error, taken))
+        if taken:
+            after = trial
+    return _result(config, after, fit, verdicts, learned)
+
+
+_HALF = ", halfway"
+
+
+def _trials(fit: Fit, config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each group of numbers, as learned and halfway there."""
+    before = numbers_of(config)
+    for name, keys in GROUPS.items():
+        numbers = {key: fit.numbers[key] for key in keys if key in fit.numbers}
+        if numbers:
+            yield name, _rounded(numbers)
+            yield name + _HALF, _rounded({key: _halfway(before[key], value) for key, value in numbers.items()})
+
+
+def _halfway(a: Any, b: Any) -> Any:
+    if isinstance(a, tuple):
+        return tuple(_halfway(*pair) for pair in zip(a, b, strict=True))
+    return math.sqrt(a * b)
+
+
+def cloze_gain(recordings: Sequence[Recording], before: Config, after: Config, seed: int) -> tuple[float, float]:
+    """Return how many percent more of the hidden objects come back as themselves, and the standard error of it.
+
+    Half of what is hidden is chosen by the tracks of either configuration, so that none asks what suits itself.
+    Only objects that one of them finds again and the other does not tell them apart (McNemar 1947).
+    """
+    won = lost = asked = 0
+    for r in recordings:
+        for chooser in (before, after):
+            known = identities(r.frames, r.frame_rate_hz, chooser)
+            for gap_s in _GAPS_S:
+                cloze = clozes(known, r.frame_rate_hz, gap_s, seed)
+                if not len(cloze.questions):
+                    continue
+                old, new = (answers(r.frames, r.frame_rate_hz, c, cloze) for c in (before, after))
+                won += int((new & ~old).sum())
+                lost += int((old & ~new).sum())
+                asked += len(old)
+    share = 100.0 / max(asked, 1)
+    return share * (won - lost), share * math.sqrt(won + lost)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fold:
+    frame_rate_hz: float
+    frames: tuple[Detections, ...]
+    truth: TrackTable
+
+
+def fit_with_truth(
+    recordings: Sequence[Recording],
+    config: Config,
+    *,
+    prior_weight: float,
+    seed: int,
+    processes: int,
+    progress: Progress = lambda *_: None,
+) -> Result:
+    """Learn from detections and truth: direct fits, then a search on HOTA.
+
+    Parameters
+    ----------
+    recordings
+        What to learn from.
+    config
+        Where to start.
+    prior_weight
+        Observations that the prior weighs.
+    seed
+        Of the disturbance of the recordings that are searched on besides the undisturbed.
+    processes
+        How many may work at a time.
+    progress
+        Called as configurations are tried.
+
+    Raises
+    ------
+    FormatError
+        Where truth and detections do not belong together.
+    """
+    labelled = [_labelled(r, config) for r in recordings]
+    fit = label_fit(labelled, config, prior_weight)
+    folds = _folds(recordings, seed)
+    trials: list[tuple[str, list[dict[str, Any]]]] = [
+        (name, [numbers for trial, numbers in _trials(fit, config) if trial.removesuffix(_HALF) == name])
+        for name in GROUPS
+    ]
+    trials = [(name, options) for name, options in trials if options]
+    steps = len(trials) + len(POLICY) + 1
+    after = config
+    verdicts: list[Verdict] = []
+    with _scorer(folds, processes) as score:
+        progress("searching", 0, steps)
+        current = score([config])[0]
+        for done, key in enumerate([*dict(trials), *POLICY], 1):
+            progress("searching", done, steps)
+            options = dict(trials)[key] if key in GROUPS else _options(key, after)
+            candidates = [with_numbers(after, numbers) for numbers in options]
+            values = score(candidates)
+            choice, gain, error = held_out_choice(values - current)
+            taken = choice is not None
+            verdicts.append(Verdict(key, gain, error, taken))
+            if choice is not None:
+                after, current = candidates[choice], values[choice]
+    return _result(config, after, fit, verdicts, None)
+
+
+def label_fit(labelled: Sequence[Labelled], config: Config, prior_weight: float) -> Fit:
+    """Return what detections whose truth is known say: the M-step without an E-step."""
+    association = config.tracking.association
+    numbers, errors = fitted_noise([one.history for one in labelled], config, config, prior_weight)
+    detection, clutter = _DETECTION
+    numbers[detection], errors[detection] = fitted_detection_probability(
+        np.concatenate([one.detected for one in labelled]),
+        np.concatenate([one.plainness for one in labelled]),
+        association.detection_probability,
+        prior_weight,
+    )
+    near, room = sum(one.near_count for one in labelled), sum(one.near_volume for one in labelled)
+    numbers[clutter] = (near + prior_weight) / (room + prior_weight / association.clutter_density)
+    errors[clutter] = numbers[clutter] / math.sqrt(near + prior_weight + 1.0)
+    calibration = fitted_calibration(
+        np.concatenate([one.logits for one in labelled]),
+        np.concatenate([one.is_object for one in labelled]).astype(np.float64),
+        association.score_neutral,
+        association.score_weight,
+        prior_weight,
+    )
+    numbers |= score_numbers(calibration)
+    errors |= score_errors(calibration)
+    birth = _LIFE[0]
+    numbers[birth] = float(np.clip(calibration.score_at(0.8), 0.3, 0.9))
+    errors[birth] = numbers[birth] * (1.0 - numbers[birth]) * calibration.offset_error / calibration.weight
+    return Fit(numbers, errors)
+
+
+def held_out_choice(gains: FloatArray) -> tuple[int | None, float, float]:
+    """Return which of several options is worth taking, if any, judged where it had no part in the choice.
+
+    For each fold the option is chosen that gains most on all others; what it gains on this one counts.
+
+    Parameters
+    ----------
+    gains
+        (V, U) gain of each option on each fold.
+
+    Returns
+    -------
+    choice
+        The option with the greatest mean gain, None where what was held out does not bear it out.
+    gain, error
+        Mean over the folds of what was held out, and its standard error.
+    """
+    folds = gains.shape[1]
+    others = gains.sum(axis=1, keepdims=True) - gains
+    held_out = gains[others.argmax(axis=0), np.arange(folds)]
+    gain = float(held_out.mean())
+    error = float(held_out.std(ddof=1) / math.sqrt(folds)) if folds > 1 else math.inf
+    best = int(gains.mean(axis=1).argmax())
+    return (best if gain > SURE * error and gains[best].mean() > 0.0 else None), gain, error
+
+
+def _options(key: str, config: Config) -> list[dict[str, Any]]:
+    _, section, name = key.split(".")
+    now = getattr(getattr(config.tracking, section), name)
+    options = []
+    for kind, number in POLICY[key]:
+        if kind == "value":
+            value: Any = number
+        elif isinstance(now, tuple):
+            value = tuple(number * v for v in now)
+        else:
+            value = max(1, round(number * now)) if isinstance(now, int) else number * now
+        if value != now:
+            options.append(_rounded({key: value}))
+    return options
+
+
+def _labelled(recording: Recording, config: Config) -> Labelled:
+    assert recording.truth is not None
+    try:
+        labelled = label(recording.frames, recording.truth, recording.frame_rate_hz, config)
+    except CriteriaError as error:
+        raise FormatError(recording.name, None, f"truth {error}") from None
+    if not labelled.is_object.any():
+        raise FormatError(
+            recording.name, None, "no detection covers any row of the truth; are these truth and detections of one?"
+        )
+    return labelled
+
+
+def _folds(recordings: Sequence[Recording], seed: int) -> list[tuple[_Fold, ...]]:
+    """Return the folds, each with a disturbed replicate; few recordings are cut into parts."""
+    parts = max(1, math.ceil(_LEAST_FOLDS / len(recordings)))
+    folds: list[tuple[_Fold, ...]] = []
+    for r in recordings:
+        assert r.truth is not None
+        ends = np.linspace(0, len(r.frames), parts + 1).astype(int).tolist()
+        for first, end in pairwise(ends):
+            inside = (r.truth.frames > first) & (r.truth.frames <= end)
+            truth = r.truth.select(inside)
+            truth = replace(truth, frames=truth.frames - first)
+            fold = _Fold(r.frame_rate_hz, r.frames[first:end], truth)
+            rng = np.random.default_rng([seed, len(folds)])
+            folds.append((fold, replace(fold, frames=tuple(_disturbed(d, rng) for d in fold.frames))))
+    return folds
+
+
+def _disturbed(detections: Detections, rng: np.random.Generator) -> Detections:
+    """Drop some detections and move the edges of the rest a little: chance must not decide."""
+    kept = detections.select(rng.random(len(detections)) >= _DROPPED)
+    sizes = np.tile(kept.boxes_xyxy[:, 2:] - kept.boxes_xyxy[:, :2], 2)
+    return Detections(kept.boxes_xyxy + rng.normal(0.0, _JITTER, sizes.shape) * sizes, kept.scores, kept.classes)
+
+
+@contextmanager
+def _scorer(folds: Sequence[tuple[_Fold, ...]], processes: int) -> Iterator[Callable[[Sequence[Config]], FloatArray]]:
+    """Yield what returns HOTA (configurations, folds), the mean over a fold's replicates."""
+    if processes == 1:
+        yield lambda configs: np.array([[_hota(fold, config) for fold in folds] for config in configs])
+        return
+    with interrupts_blocked():  # the processes start as the first job is submitted
+        pool = ProcessPoolExecutor(processes, get_context("spawn"))
+        started = [pool.submit(int) for _ in range(processes)]
+    try:
+        for future in started:
+            future.result()
+
+        def score(configs: Sequence[Config]) -> FloatArray:
+            futures = [[pool.submit(_hota, fold, config) for fold in folds] for config in configs]
+            return np.array([[future.result() for future in row] for row in futures])
+
+        yield score
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _hota(fold: tuple[_Fold, ...], config: Config) -> float:
+    return float(np.mean([_hota_of(replicate, config) for replicate in fold]))
+
+
+def _hota_of(fold: _Fold, config: Config) -> float:
+    tracker = Tracker(with_no_lag(config))
+    reports = [tracker.update(d, time_s=n / fold.frame_rate_hz) for n, d in enumerate(fold.frames, 1)]
+    tracks = TrackTable(
+        np.repeat(np.arange(1, len(reports) + 1), [len(r) for r in reports]),
+        np.concatenate([r.ids for r in reports]),
+        xyxy_to_ltwh(np.concatenate([r.boxes_xyxy for r in reports])),
+    )
+    return evaluate(fold.truth, tracks).scores.hota
+
+
+def _result(before: Config, after: Config, fit: Fit, verdicts: Iterable[Verdict], learned: Learned | None) -> Result:
+    old, new = _tried(before), _tried(after)
+    changes = [
+        Change(key, old[key], fit.numbers.get(key), fit.errors.get(key, math.nan), new[key])
+        for key in old
+        if key in fit.numbers or new[key] != old[key]
+    ]
+    return Result(after, tuple(changes), tuple(verdicts), learned)
+
+
+def _tried(config: Config) -> dict[str, Any]:
+    """Return all numbers that can change, by dotted key."""
+    policy = {}
+    for key in POLICY:
+        _, section, name = key.split(".")
+        policy[key] = getattr(getattr(config.tracking, section), name)
+    return numbers_of(config) | policy
+
+
+def _rounded(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return numbers with as many digits as mean anything; of what is close to 1, the distance from it counts."""
+
+    def rounded(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(rounded, value))
+        if isinstance(value, int):
+            return value
+        if 0.9 < value < 1.0:
+            return round(1.0 - float(f"{1.0 - value:.{_DIGITS}g}"), 12)
+        return float(f"{value:.{_DIGITS}g}")
+
+    return {key: rounded(value) for key, value in numbers.items()}
+
+
+def write_fitted(path: Path, before: Config, after: Config, comments: Sequence[str]) -> None:
+    """Write what differs as a configuration file, under comments, as a whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written.
+    """
+    tree = overrides(before.model_dump(mode="json"), after.model_dump(mode="json"))
+    text = "".join(f"# {line}\n" for line in comments)
+    body = yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, width=120) if tree else "{}\n"
+    write_whole(path, (text + body).encode())
+
+
+def overrides(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nested keys of ``after`` whose values differ."""
+    tree: dict[str, Any] = {}
+    for key, value in after.items():
+        if isinstance(value, Mapping):
+            if inner := overrides(before[key], value):
+                tree[key] = inner
+        elif value != before[key]:
+            tree[key] = value
+    return tree
