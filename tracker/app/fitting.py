@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from tracker.config import Config
 from tracker.errors import FormatError
@@ -32,7 +33,7 @@ from tracker.formats.motchallenge import find_sequence_info, read_detections, re
 from tracker.formats.table import TrackTable
 from tracker.geometry import xyxy_to_ltwh
 from tracker.structures import Detections, FloatArray
-from tracker.tracking.cloze import answers, clozes, identities, with_no_lag
+from tracker.tracking.cloze import Cloze, answers, clozes, identities, with_no_lag
 from tracker.tracking.fitting import (
     Explained,
     Fit,
@@ -372,20 +373,20 @@ def fit_without_truth(
     fit = Fit({**learned.fit.numbers, **life.numbers}, {**learned.fit.errors, **life.errors})
     if unchecked:
         return _result(config, with_numbers(config, _rounded(fit.numbers)), fit, (), learned)
-    after = config
+    after = examine(recordings, config, seed)
     verdicts: list[Verdict] = []
     trials = list(_trials(fit, config))
     for done, (name, numbers) in enumerate(trials):
         progress("checking", done, len(trials))
         if any(v.taken and v.name == name.removesuffix(_HALF) for v in verdicts):
             continue
-        trial = with_numbers(after, numbers)
-        gain, error = cloze_gain(recordings, after, trial, seed)
+        trial = examine(recordings, with_numbers(after.config, numbers), seed)
+        gain, error = cloze_gain(after, trial)
         taken = gain > SURE * error
         verdicts.append(Verdict(name, gain, error, taken))
         if taken:
             after = trial
-    return _result(config, after, fit, verdicts, learned)
+    return _result(config, after.config, fit, verdicts, learned)
 
 
 _HALF = ", halfway"
@@ -407,24 +408,48 @@ def _halfway(a: Any, b: Any) -> Any:
     return math.sqrt(a * b)
 
 
-def cloze_gain(recordings: Sequence[Recording], before: Config, after: Config, seed: int) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Exam:
+    """What a configuration's own tracks ask for, and what became of it under that configuration.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    papers
+        The recording, what is hidden of it, and which of the objects come back as themselves.
+    """
+
+    config: Config
+    papers: tuple[tuple[Recording, Cloze, NDArray[np.bool_]], ...]
+
+
+def examine(recordings: Sequence[Recording], config: Config, seed: int) -> Exam:
+    """Hide what a configuration follows surely, at several lengths, and see who comes back."""
+    papers = []
+    for r in recordings:
+        known = identities(r.frames, r.frame_rate_hz, config)
+        for gap_s in _GAPS_S:
+            cloze = clozes(known, r.frame_rate_hz, gap_s, seed)
+            if len(cloze.questions):
+                papers.append((r, cloze, answers(r.frames, r.frame_rate_hz, config, cloze)))
+    return Exam(config, tuple(papers))
+
+
+def cloze_gain(before: Exam, after: Exam) -> tuple[float, float]:
     """Return how many percent more of the hidden objects come back as themselves, and the standard error of it.
 
-    Half of what is hidden is chosen by the tracks of either configuration, so that none asks what suits itself.
-    Only objects that one of them finds again and the other does not tell them apart (McNemar 1947).
+    Each configuration answers the other's questions too, so that none asks what suits itself. Only objects that one
+    of them finds again and the other does not tell them apart (McNemar 1947).
     """
     won = lost = asked = 0
-    for r in recordings:
-        for chooser in (before, after):
-            known = identities(r.frames, r.frame_rate_hz, chooser)
-            for gap_s in _GAPS_S:
-                cloze = clozes(known, r.frame_rate_hz, gap_s, seed)
-                if not len(cloze.questions):
-                    continue
-                old, new = (answers(r.frames, r.frame_rate_hz, c, cloze) for c in (before, after))
-                won += int((new & ~old).sum())
-                lost += int((old & ~new).sum())
-                asked += len(old)
+    for exam, other, sign in ((before, after.config, 1), (after, before.config, -1)):
+        for r, cloze, own in exam.papers:
+            others = answers(r.frames, r.frame_rate_hz, other, cloze)
+            better, worse = int((others & ~own).sum()), int((own & ~others).sum())
+            won += better if sign > 0 else worse
+            lost += worse if sign > 0 else better
+            asked += len(own)
     share = 100.0 / max(asked, 1)
     return share * (won - lost), share * math.sqrt(won + lost)
 
