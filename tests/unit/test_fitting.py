@@ -1,0 +1,379 @@
+"""Learning from recordings: numbers come back, the likelihood rises, and only what proves itself is taken over."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.simulated import RATE_HZ, Truth, exact_model, simulate
+from tracker import Config, Detections, Tracker, load_config
+from tracker.app import fitting
+from tracker.app.fitting import Recording, find_recordings, held_out_choice, learn, overrides, write_fitted
+from tracker.errors import FormatError, OutputError
+from tracker.evaluation.labelled import label, true_history
+from tracker.formats.table import TrackTable
+from tracker.geometry import xyxy_to_ltwh
+from tracker.tracking.cloze import Cloze, answers, clozes, identities
+from tracker.tracking.fitting import (
+    SECTIONS,
+    Calibration,
+    clutter_volume,
+    explain,
+    filtered_log_likelihood,
+    fitted_calibration,
+    fitted_detection_probability,
+    fitted_noise,
+    log_likelihood,
+    maximise,
+    numbers_of,
+    with_numbers,
+)
+from tracker.tracking.motion import TAU_PER_S
+
+FAR_OFF = (
+    "motion.measurement_noise=[0.1, 0.1, 0.1, 0.05]",
+    "motion.process_noise=[0.1, 0.05, 0.01, 0.01]",
+    "association.detection_probability=0.5",
+    "association.score_weight=0.7",
+)
+
+
+@pytest.fixture(scope="module")
+def recordings() -> list[Recording]:
+    return [Recording(f"{seed}", RATE_HZ, simulate(Truth(), seed)) for seed in (1, 2)]
+
+
+@pytest.mark.parametrize("start", [(), FAR_OFF], ids=["default", "far off"])
+def test_the_numbers_of_the_model_come_back(recordings, start) -> None:
+    truth = Truth()
+    learned, _ = learn(recordings, exact_model(*start), prior_weight=0.0, max_iterations=20)
+    n = learned.fit.numbers
+    assert learned.ending == "converged"
+    assert n["tracking.motion.measurement_noise"] == pytest.approx(truth.measurement, rel=0.05)
+    assert n["tracking.motion.process_noise"][:2] == pytest.approx(truth.process[:2], rel=0.15)
+    assert n["tracking.motion.process_noise"][2:] == pytest.approx(truth.process[2:], rel=0.35)
+    assert n["tracking.association.detection_probability"] == pytest.approx(truth.detected, abs=0.02)
+    assert n["tracking.association.clutter_density"] == pytest.approx(truth.clutter_density, rel=0.1)
+    assert n["tracking.association.score_weight"] == pytest.approx(truth.score_weight, rel=0.1)
+    assert n["tracking.association.score_neutral"] == pytest.approx(truth.score_neutral, abs=0.03)
+    error = learned.fit.errors["tracking.motion.measurement_noise"]
+    assert all(0.005 < e < 0.02 for e in error), "of some 5400 observations, and as many unknown positions"
+
+
+def test_the_log_likelihood_rises(recordings) -> None:
+    learned, _ = learn(recordings, exact_model(*FAR_OFF), prior_weight=0.0, max_iterations=20)
+    values = learned.log_likelihoods
+    assert values[1] > values[0] + 1000.0
+    assert all(after > before - fitting.CONVERGED * abs(before) for before, after in pairwise(values))
+
+
+def test_a_stronger_prior_holds_the_numbers_where_they_were(recordings) -> None:
+    config = exact_model()
+    explained = [explain(r.frames, r.frame_rate_hz, config) for r in recordings[:1]]
+    volume = clutter_volume(explained, 0.2)
+    before = np.hstack(list(numbers_of(config).values())[:7])
+    moved = []
+    for weight in (0.0, 1e3, 1e9):
+        fit = maximise(explained, config, config, weight, volume)
+        after = np.hstack([fit.numbers[key] for key in list(numbers_of(config))[:7]])
+        moved.append(np.abs(np.log(after / before)))
+    assert moved[1].sum() < moved[0].sum()
+    assert (moved[2] < 1e-3).all()
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
+    """Let the log-likelihood take these values, and stand for noise that differs from iteration to iteration."""
+    left = iter(values)
+    monkeypatch.setattr(fitting, "log_likelihood", lambda *_: next(left))
+    monkeypatch.setattr(fitting, "explain", lambda *_: None)
+    monkeypatch.setattr(fitting, "clutter_volume", lambda *_: 1.0)
+    done: list[int] = []
+
+    def maximise(*_: object) -> fitting.Fit:
+        done.append(1)
+        return fitting.Fit({"tracking.motion.initial_velocity": 0.1 * len(done)}, {})
+
+    monkeypatch.setattr(fitting, "maximise", maximise)
+
+
+@pytest.mark.parametrize(
+    ("values", "ending", "best"),
+    [
+        ([-1000.0, -900.0, -850.0, -852.0], "fell", 2),
+        ([-1000.0, -900.0, -899.99], "converged", 2),
+        ([-1000.0, -900.0, -900.5], "converged", 1),
+        ([-1000.0, -1002.0], "fell", 0),
+        ([-1000.0, -900.0, -800.0, -700.0, -600.0], "stopped", 4),
+    ],
+)
+def test_a_fall_stops_and_the_best_is_kept(monkeypatch, values, ending, best) -> None:
+    scripted(monkeypatch, values)
+    learned, _ = learn([Recording("a", 25.0, ())], Config(), prior_weight=0.0, max_iterations=4)
+    assert learned.ending == ending
+    assert learned.log_likelihoods == tuple(values)
+    expected = {"tracking.motion.initial_velocity": pytest.approx(0.1 * best)} if best else {}
+    assert learned.fit.numbers == expected
+
+
+def lone_walker(frames: int = 60) -> tuple[Detections, ...]:
+    rng = np.random.default_rng(5)
+    x = 100.0 + 2.0 * np.arange(frames) + rng.normal(0.0, 0.5, frames)
+    return tuple(Detections([[left, 100.0, left + 30.0, 180.0]], [0.9]) for left in x)
+
+
+def test_filtering_repeats_what_the_tracker_did() -> None:
+    config = load_config(overrides=["tracking.association.direction=0"])
+    association = config.tracking.association
+    tracker = Tracker(config)
+    expected = 0.0
+    score = math.log(0.9 / 0.1) - math.log(0.7 / 0.3)
+    for n, detections in enumerate(lone_walker(), 1):
+        tracker.update(detections, time_s=n / RATE_HZ)
+        if n > 1:
+            psi = math.expm1(tracker.info.log_likelihood - math.log1p(-association.detection_probability))
+            known = math.log(0.7 / 0.3) - math.log(association.clutter_density) - 2.0 * math.log(2.0 * math.pi) + score
+            expected += psi / (1.0 + psi) * (math.log(psi) - known)
+    history = explain(lone_walker(), RATE_HZ, config).history
+    assert filtered_log_likelihood([history], config) == pytest.approx(expected, rel=1e-9)
+
+
+def test_true_owners_make_the_history_that_the_tracker_makes_of_a_plain_scene() -> None:
+    frames, config = lone_walker(), Config()
+    history = explain(frames, RATE_HZ, config).history
+    true = true_history(
+        np.arange(1, 61), np.full(60, 7), history.measured, history.scores, len(frames), TAU_PER_S / RATE_HZ
+    )
+    for name in ("tau", "row_start", "claim", "pair_start", "pair_detection", "born_start", "born"):
+        assert np.array_equal(getattr(true, name), getattr(history, name)), name
+    assert filtered_log_likelihood([true], config) == pytest.approx(
+        filtered_log_likelihood([history], config), rel=1e-3
+    )
+
+
+def test_the_noise_step_never_lowers_what_it_maximises(recordings) -> None:
+    config = Config()
+    histories = [explain(r.frames[:100], r.frame_rate_hz, config).history for r in recordings]
+    numbers, _ = fitted_noise(histories, config, config, 0.0)
+    best = with_numbers(config, numbers)
+    at_best = filtered_log_likelihood(histories, best)
+    assert at_best > filtered_log_likelihood(histories, config)
+    for i in range(9):
+        for factor in (0.8, 1.25):
+            values = np.hstack(list(numbers.values()))
+            values[i] *= factor
+            moved = with_numbers(
+                config, dict(zip(numbers, (tuple(values[:4]), tuple(values[4:8]), values[8]), strict=True))
+            )
+            assert filtered_log_likelihood(histories, moved) <= at_best + 1e-9
+
+
+def test_clutter_alone_has_the_likelihood_of_a_poisson_process() -> None:
+    rng = np.random.default_rng(3)
+    corners = rng.uniform(0.0, 1e6, (400, 2))
+    frames = tuple(
+        Detections(np.column_stack([c, c + np.array([40.0, 90.0])]), np.full(4, 0.5)) for c in corners.reshape(-1, 4, 2)
+    )
+    config = load_config(overrides=["tracking.association.score_weight=0"])
+    explained = [explain(frames, RATE_HZ, config)]
+    n, f, volume, c = 400, 100, 7.0, 0.2
+    expected = n * math.log(c / n) - c * volume * f - 4.0 * n * math.log(math.sqrt(40.0 * 90.0))
+    assert explained[0].shares.sum() == 0.0
+    assert log_likelihood(explained, config, volume) == pytest.approx(expected, rel=1e-9)
+    fit = maximise(explained, config, config, 0.0, volume)
+    assert fit.numbers["tracking.association.clutter_density"] == pytest.approx(n / (volume * f))
+
+
+def test_calibration_is_logistic_regression() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0.5, 1.5, 3000)
+    is_object = rng.random(3000) < 1.0 / (1.0 + np.exp(0.7 - 1.3 * logits))
+    fit = fitted_calibration(logits, is_object.astype(float), 0.7, 1.0, 0.0)
+    theirs = LogisticRegression(C=1e9, tol=1e-10).fit(logits[:, None], is_object)
+    assert (fit.offset, fit.weight) == pytest.approx((theirs.intercept_[0], theirs.coef_[0, 0]), abs=1e-3)
+    assert abs(fit.offset + 0.7) < 4.0 * fit.offset_error < 0.4
+    held = fitted_calibration(logits, is_object.astype(float), 0.7, 1.0, 1e9)
+    assert (held.weight, held.neutral) == pytest.approx((1.0, 0.7), abs=1e-3)
+
+
+def test_the_neutral_score_is_where_the_ratio_of_the_densities_is_one() -> None:
+    calibration = Calibration(offset=0.4, weight=2.0, share=0.6, offset_error=0.0, weight_error=0.0)
+    # p1/p0 = (odds of an object given the score) / (odds of an object)
+    score = calibration.neutral
+    odds = math.exp(0.4) * (score / (1.0 - score)) ** 2
+    assert odds == pytest.approx(0.6 / 0.4)
+    assert calibration.score_at(0.8) > calibration.score_at(0.5)
+
+
+def test_detection_probability_is_a_share_and_its_prior_is_more_of_them() -> None:
+    detected, plain = np.repeat([1.0, 0.0], [60, 40]), np.ones(100)
+    assert fitted_detection_probability(detected, plain, 0.7, 0.0)[0] == pytest.approx(0.6, abs=1e-4)
+    assert fitted_detection_probability(detected, plain, 0.9, 200.0)[0] == pytest.approx(0.8, abs=1e-4)
+    assert fitted_detection_probability(detected, plain, 0.7, 0.0)[1] == pytest.approx(math.sqrt(0.6 * 0.4 / 100))
+
+
+@pytest.mark.parametrize(
+    ("gains", "choice", "gain"),
+    [
+        ([[1.0, 1.2, 0.9, 1.1], [0.0, 0.1, 0.0, 0.1]], 0, 1.05),
+        ([[8.0, 0.0, 0.0, 0.0], [0.0, 0.1, -0.1, 0.0]], None, 0.0),  # chosen for one fold's sake, and not by it
+        ([[0.5, -0.5, 0.6, -0.6], [-1.0, -1.0, -1.0, -1.0]], None, 0.0),
+        ([[-1.0, -1.0, -1.0, -1.0]], None, -1.0),
+        ([[3.0]], None, 3.0),
+    ],
+)
+def test_an_option_must_gain_where_it_was_not_chosen(gains, choice, gain) -> None:
+    found, mean, _ = held_out_choice(np.array(gains))
+    assert found == choice
+    if gains[0][0] != 8.0:
+        assert mean == pytest.approx(gain)
+    else:
+        assert mean < 8.0 / 4 + 0.1
+
+
+def test_what_is_hidden_was_followed_before_and_after() -> None:
+    # Object 4 is row 1 throughout but for frame 30, where it is not seen; object 9 is too short.
+    known = [np.array([-1, 4]) for _ in range(60)]
+    known[30] = np.array([-1, -1])
+    known[5] = np.array([9, 4])
+    cloze = clozes(known, 10.0, 0.4, seed=0)
+    assert len(cloze.questions) >= 1
+    assert len(cloze.hidden) == 4 * len(cloze.questions)
+    for before, row, after, other in cloze.questions.tolist():
+        assert (row, other, after - before) == (1, 1, 4 + 3)
+        assert [f for f, r in cloze.hidden.tolist() if before < f < after] == list(range(before + 1, before + 5))
+        assert not before <= 30 <= after
+
+
+def test_who_comes_back_is_told_from_who_does_not() -> None:
+    stays = lone_walker(40)
+    config = Config()
+    known = identities(stays, RATE_HZ, config)
+    assert {int(ids[0]) for ids in known} == {1}
+    gap = Cloze(np.array([[f, 0] for f in range(20, 24)]), np.array([[19, 0, 27, 0]]))
+    assert answers(stays, RATE_HZ, config, gap).tolist() == [True]
+    # The same gap, but what comes after it is a thousand pixels away.
+    leaps = stays[:24] + tuple(Detections(d.boxes_xyxy + np.array([1000, 0, 1000, 0]), d.scores) for d in stays[24:])
+    assert answers(leaps, RATE_HZ, config, gap).tolist() == [False]
+    assert answers(stays, RATE_HZ, config, Cloze(gap.hidden[:0], gap.questions[:0])).shape == (0,)
+
+
+def labelled_scene() -> tuple[tuple[Detections, ...], TrackTable]:
+    """Return objects of score .9 every frame, a false detection of score .3 beside each, and a missed one."""
+    frames, rows = [], []
+    for n in range(1, 41):
+        box = np.array([100.0 + n, 100.0, 140.0 + n, 200.0])
+        false = box + np.array([20.0, 40.0, 20.0, 40.0])
+        frames.append(Detections([box, false], [0.9, 0.3]))
+        rows += [(n, 1, *xyxy_to_ltwh(box[None])[0]), (n, 2, 900.0, 100.0, 40.0, 100.0)]
+    table = np.array(rows)
+    return tuple(frames), TrackTable(table[:, 0].astype(int), table[:, 1].astype(int), table[:, 2:])
+
+
+def test_truth_labels_detections_and_misses() -> None:
+    frames, truth = labelled_scene()
+    labelled = label(frames, truth, RATE_HZ, Config())
+    assert labelled.is_object.reshape(-1, 2).tolist() == [[True, False]] * 40
+    assert labelled.detected.reshape(-1, 2).tolist() == [[1.0, 0.0]] * 40
+    assert (labelled.near_count, labelled.near_volume) == (40.0, 4.0 * 80)
+    assert labelled.plainness.tolist() == [1.0] * 80
+    fit = fitting.label_fit([labelled], Config(), 0.0)
+    assert fit.numbers["tracking.association.detection_probability"] == pytest.approx(0.5, abs=1e-4)
+    assert fit.numbers["tracking.association.clutter_density"] == pytest.approx(40 / 320)
+
+
+def test_a_file_holds_what_differs_and_reads_as_it_was(tmp_path: Path) -> None:
+    config = load_config(overrides=["tracking.lifecycle.birth_score=0.55", "tracking.lag_frames=3"])
+    changed = with_numbers(config, {"tracking.motion.process_noise": (0.03, 0.005, 0.005, 0.004)})
+    path = tmp_path / "fitted.yaml"
+    write_fitted(path, Config(), changed, ["learned from a: b", "# and more"])
+    assert load_config(path) == changed
+    assert yaml.safe_load(path.read_text()) == {
+        "tracking": {
+            "lag_frames": 3,
+            "motion": {"process_noise": [0.03, 0.005, 0.005, 0.004]},
+            "lifecycle": {"birth_score": 0.55},
+        }
+    }
+    write_fitted(path, Config(), Config(), ["nothing"])
+    assert load_config(path) == Config()
+    assert overrides({"a": {"b": 1}}, {"a": {"b": 1}}) == {}
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_fitted(tmp_path / "no" / "fitted.yaml", Config(), changed, [])
+
+
+def test_every_number_has_its_place_in_the_configuration() -> None:
+    numbers = numbers_of(Config())
+    assert len(numbers) == sum(map(len, SECTIONS.values()))
+    assert {key for keys in fitting.GROUPS.values() for key in keys} == set(numbers)
+    assert with_numbers(Config(), numbers) == Config()
+    for key in fitting.POLICY:
+        for change in fitting._options(key, Config()):
+            assert Config.model_validate(with_numbers(Config(), change).model_dump()) != Config()
+
+
+def write_sequence(folder: Path, frames: tuple[Detections, ...], rate_hz: float | None = RATE_HZ) -> None:
+    (folder / "det").mkdir(parents=True)
+    rows = [
+        f"{n},-1,{','.join(map(str, box))},{score}\n"
+        for n, d in enumerate(frames, 1)
+        for box, score in zip(xyxy_to_ltwh(d.boxes_xyxy).tolist(), d.scores.tolist(), strict=True)
+    ]
+    (folder / "det" / "det.txt").write_text("".join(rows))
+    if rate_hz is not None:
+        (folder / "seqinfo.ini").write_text(f"[Sequence]\nframeRate={rate_hz:g}\nseqLength={len(frames) + 5}\n")
+
+
+def test_sequences_are_found_however_they_lie(tmp_path: Path, recordings) -> None:
+    for name in ("set/b", "set/a"):
+        write_sequence(tmp_path / name, recordings[0].frames[:60])
+
+    def found(path: Path) -> dict[str, tuple[float, int]]:
+        one = find_recordings(path, None, frame_rate_hz=None, config=Config())
+        return {r.name: (r.frame_rate_hz, len(r.frames)) for r in one}
+
+    assert found(tmp_path / "set" / "a" / "det" / "det.txt") == {"a": (RATE_HZ, 65)}
+    assert found(tmp_path / "set" / "a") == {"a": (RATE_HZ, 65)}
+    assert found(tmp_path / "set") == {"a": (RATE_HZ, 65), "b": (RATE_HZ, 65)}
+    assert found(tmp_path) == {"set/a": (RATE_HZ, 65), "set/b": (RATE_HZ, 65)}
+
+
+def test_an_unknown_rate_is_said(tmp_path: Path, recordings) -> None:
+    write_sequence(tmp_path / "a", recordings[0].frames[:60], None)
+    said: list[str] = []
+    one = find_recordings(tmp_path / "a", None, frame_rate_hz=None, config=Config(), notice=said.append)
+    assert one[0].frame_rate_hz == 30.0
+    assert len(said) == 1
+    assert "30 Hz (tracking.frame_rate_hz) is assumed" in said[0]
+
+
+def test_what_cannot_teach_is_refused(tmp_path: Path, recordings) -> None:
+    def refused(path: Path, truth: Path | None, message: str) -> None:
+        with pytest.raises(FormatError, match=message):
+            find_recordings(path, truth, frame_rate_hz=None, config=Config())
+
+    refused(tmp_path / "none", None, "is neither a file nor a folder")
+    refused(tmp_path, None, "holds no detections")
+    write_sequence(tmp_path / "short", recordings[0].frames[:20])
+    refused(tmp_path / "short", None, "has 25 frames with .* nothing to learn from fewer than 50 frames")
+    write_sequence(tmp_path / "long", recordings[0].frames[:60])
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x.txt").write_text("1,1,10,10,20,40,1\n")
+    (tmp_path / "other" / "y.txt").write_text("1,1,10,10,20,40,1\n")
+    refused(tmp_path / "long", tmp_path / "other", "has no truth for long")
+
+
+def test_truth_of_something_else_is_refused() -> None:
+    frames, truth = labelled_scene()
+    elsewhere = replace(truth, boxes_ltwh=truth.boxes_ltwh + np.array([5000.0, 0.0, 0.0, 0.0]))
+    with pytest.raises(FormatError, match="no detection covers any row of the truth"):
+        fitting.fit_with_truth(
+            [Recording("a", RATE_HZ, frames, elsewhere)], Config(), prior_weight=1.0, seed=0, processes=1
+        )
