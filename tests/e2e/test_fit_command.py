@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,7 +60,8 @@ def test_a_file_of_detections_teaches_a_configuration(track: Track, cwd: Path, s
     text = (cwd / "fitted.yaml").read_text()
     assert text.startswith(f"# Learned by `track fit` from {detections}: 1 sequences, 120 frames, ")
     fitted = load_config(cwd / "fitted.yaml").tracking
-    assert fitted.motion.process_noise[0] == pytest.approx(2.0 / 20.0, rel=0.3)
+    # Kicks of 2 px on objects of 20 px; heavy tails want a scale that is less than the deviation.
+    assert 0.04 < fitted.motion.process_noise[0] < 0.12
     assert set(yaml.safe_load(text)) == {"tracking"}
     assert track("--detections", detections, "--config", "fitted.yaml", "--output", "run").returncode == 0
 
@@ -123,25 +123,19 @@ def test_bad_input_is_told_and_nothing_written(track: Track, cwd: Path, swarms: 
     assert {path.name for path in cwd.iterdir()} == before
 
 
-@pytest.mark.parametrize("truth", [False, True])
-def test_an_interrupt_leaves_the_earlier_file(cwd: Path, swarms: Path, truth: bool) -> None:
+def test_an_interrupt_leaves_the_earlier_file(cwd: Path, tmp_path: Path) -> None:
+    write_swarm(tmp_path / "long", 3, frames=3000)
     target = cwd / "fitted.yaml"
     target.write_text("tracking: {lag_frames: 2}\n")
-    options = ["--truth", swarms] if truth else ["--prior-weight", "0"]
-    running = subprocess.Popen(
-        [TRACK, "fit", "--detections", swarms, *options, "-o", target],
-        cwd=cwd,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    # The command takes seconds at least; any moment before its end must do.
-    time.sleep(1.5)
+    command = [TRACK, "fit", "--detections", tmp_path / "long", "-o", target]
+    running = subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert running.stderr is not None
+    first = running.stderr.readline()
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
-    if "Traceback" in said:
-        pytest.fail(said)
+    _, rest = running.communicate(timeout=60)
+    assert first.startswith("iteration 0: log-likelihood")
+    assert rest.splitlines()[-1] == "interrupted: nothing written"
+    assert "Traceback" not in rest
     assert running.returncode == 130
-    assert said.splitlines()[-1] == "interrupted: nothing written"
     assert target.read_text() == "tracking: {lag_frames: 2}\n"
     assert [path.name for path in cwd.iterdir()] == ["fitted.yaml"]
