@@ -83,7 +83,7 @@ POLICY: Mapping[str, tuple[tuple[Literal["times", "value"], float], ...]] = {
 
 Ending: TypeAlias = Literal["converged", "fell", "stopped"]
 
-_GAPS_S = (0.2, 0.6)
+_GAPS_S = (0.0, 0.2, 0.6)
 _LEAST_FOLDS = 4
 _DROPPED, _JITTER = 0.025, 0.005
 _DIGITS = 3

@@ -23,7 +23,7 @@ from tracker.tracking.online import Tracker
 
 _SETTLED_FRAMES = 3
 """Frames for which an object must have been followed before, and after the hidden ones until it is asked for."""
-_APART_S = 2.0
+_APART_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +60,7 @@ def with_no_lag(config: Config) -> Config:
 
 
 def clozes(known: Sequence[IntArray], frame_rate_hz: float, gap_s: float, seed: int) -> Cloze:
-    """Return what to hide of tracks that are known: moments of this length, each object every two seconds or less.
+    """Return what to hide of tracks that are known: moments of this length, each object about once a second.
 
     Parameters
     ----------
@@ -69,12 +69,12 @@ def clozes(known: Sequence[IntArray], frame_rate_hz: float, gap_s: float, seed: 
     frame_rate_hz
         Frames per second.
     gap_s
-        Length of the moments, at least two frames.
+        Length of the moments, at least one frame.
     seed
         Of where an object's first moment lies.
     """
     rng = np.random.default_rng(seed)
-    gap, apart = max(2, round(gap_s * frame_rate_hz)), max(1, round(_APART_S * frame_rate_hz))
+    gap, apart = max(1, round(gap_s * frame_rate_hz)), max(1, round(_APART_S * frame_rate_hz))
     frame = np.repeat(np.arange(len(known)), [len(ids) for ids in known])
     row = np.concatenate([np.arange(len(ids)) for ids in known]) if known else np.empty(0, np.int64)
     ids = np.concatenate(known) if known else np.empty(0, np.int64)
