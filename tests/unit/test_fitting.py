@@ -15,7 +15,7 @@ from tests.simulated import RATE_HZ, Truth, exact_model, simulate
 from tracker import Config, Detections, Tracker, load_config
 from tracker.app import fitting
 from tracker.app.fitting import Recording, find_recordings, held_out_choice, learn, overrides, write_fitted
-from tracker.errors import FormatError, OutputError
+from tracker.errors import ConfigurationError, FormatError, OutputError
 from tracker.evaluation.labelled import label, true_history
 from tracker.formats.table import TrackTable
 from tracker.geometry import xyxy_to_ltwh
@@ -368,6 +368,16 @@ def test_what_cannot_teach_is_refused(tmp_path: Path, recordings) -> None:
     (tmp_path / "other" / "x.txt").write_text("1,1,10,10,20,40,1\n")
     (tmp_path / "other" / "y.txt").write_text("1,1,10,10,20,40,1\n")
     refused(tmp_path / "long", tmp_path / "other", "has no truth for long")
+    hard = load_config(overrides=["tracking.association.responsibilities=assignment"])
+    with pytest.raises(ConfigurationError, match="only exclusive ones have a likelihood"):
+        find_recordings(tmp_path / "long", None, frame_rate_hz=None, config=hard)
+
+
+def test_an_empty_sequence_among_others_teaches_nothing(tmp_path: Path, recordings) -> None:
+    write_sequence(tmp_path / "full", recordings[0].frames[:60])
+    write_sequence(tmp_path / "empty", (), None)
+    found = find_recordings(tmp_path, None, frame_rate_hz=None, config=Config())
+    assert [r.name for r in found] == ["full"]
 
 
 def test_truth_of_something_else_is_refused() -> None:

@@ -23,7 +23,7 @@ import yaml
 from numpy.typing import NDArray
 
 from tracker.config import Config
-from tracker.errors import FormatError
+from tracker.errors import ConfigurationError, FormatError
 from tracker.evaluation.labelled import Labelled, label
 from tracker.evaluation.preparation import CriteriaError
 from tracker.evaluation.scores import evaluate
@@ -213,9 +213,16 @@ def find_recordings(
 
     Raises
     ------
+    ConfigurationError
+        For responsibilities that are not those of the mixture, which alone have a likelihood.
     FormatError
         For what cannot be read, a folder without detections, a sequence without truth, or too little to learn from.
     """
+    if config.tracking.association.responsibilities != "exclusive":
+        raise ConfigurationError(
+            f"tracking.association.responsibilities is {config.tracking.association.responsibilities!r}; "
+            "only exclusive ones have a likelihood to learn from"
+        )
     files = _detection_files(detections)
     truths = {} if truth is None else _truths(truth, files)
     recordings, assumed = [], False
@@ -227,9 +234,9 @@ def find_recordings(
         assumed |= rate_hz is None
         count = max(max(found, default=0), (info and info.frame_count) or 0)
         frames = tuple(found.get(frame, Detections.empty()) for frame in range(1, count + 1))
-        recordings.append(
-            Recording(name, rate_hz or config.tracking.frame_rate_hz, frames, truths[name] if truths else None)
-        )
+        if count:
+            rate_hz = rate_hz or config.tracking.frame_rate_hz
+            recordings.append(Recording(name, rate_hz, frames, truths[name] if truths else None))
     if assumed:
         rate = config.tracking.frame_rate_hz
         notice(f"frame rate: not known; {rate:g} Hz (tracking.frame_rate_hz) is assumed, --fps gives it")

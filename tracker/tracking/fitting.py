@@ -665,7 +665,7 @@ def lifecycle(explained: Sequence[Explained], prior: Config, prior_weight: float
     weight = sum(len(e.shares) for e in explained) / max(len(learned), 1)
     birth = (weight * learned.sum() + prior_weight * before.birth_score) / (weight * len(learned) + prior_weight)
     deaths, lifetime = sum(e.deaths for e in explained), sum(e.lifetime_tau for e in explained)
-    # A prior that weighs w observed ends; 1/25 s is short against a life.
+    # The prior weighs one death: how long objects stay is a matter of the place, and the default knows nothing of it.
     rate = (deaths + 1.0) / (lifetime + 1.0 / (1.0 - before.survival))
     return Fit(
         {_BIRTH: float(np.clip(birth, 0.3, 0.9)), _SURVIVAL: 1.0 - rate},
