@@ -87,7 +87,8 @@ def test_what_is_taken_over_without_truth_tracks_better(track: Track, cwd: Path,
 
 
 def test_truth_decides_by_what_is_held_out(track: Track, cwd: Path, swarms: Path) -> None:
-    done = track("fit", "--detections", swarms, "--truth", swarms, "-o", "fitted.yaml")
+    swarm = swarms / "swarm-1"
+    done = track("fit", "--detections", swarm, "--truth", swarm / "gt" / "gt.txt", "-o", "fitted.yaml")
     assert done.returncode == 0, done.stderr
     assert "HOTA, held out" in done.stdout
     text = (cwd / "fitted.yaml").read_text()

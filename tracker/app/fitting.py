@@ -68,6 +68,8 @@ _SCORES = tuple(f"tracking.association.{name}" for name in ("score_neutral", "sc
 _LIFE = tuple(f"tracking.lifecycle.{name}" for name in ("birth_score", "survival"))
 GROUPS = {"noise": _NOISE, "detection": _DETECTION, "scores": _SCORES, "life": _LIFE}
 """Numbers that are taken over together or not at all."""
+_ASKED = ("noise", "detection", "scores")
+"""Those of which hidden objects tell: not whether a birth threshold lets in what is no object at all."""
 
 POLICY: Mapping[str, tuple[tuple[Literal["times", "value"], float], ...]] = {
     "tracking.motion.measurement_noise": (("times", 0.7), ("times", 1.4)),
@@ -384,7 +386,7 @@ def fit_without_truth(
         return _result(config, with_numbers(config, _rounded(fit.numbers)), fit, (), learned)
     after = examine(recordings, config, seed)
     verdicts: list[Verdict] = []
-    trials = list(_trials(fit, config))
+    trials = [(name, numbers) for name, numbers in _trials(fit, config) if name.removesuffix(_HALF) in _ASKED]
     for done, (name, numbers) in enumerate(trials):
         progress("checking", done, len(trials))
         if any(v.taken and v.name == name.removesuffix(_HALF) for v in verdicts):

@@ -50,7 +50,7 @@ from tracker.tracking.motion import (
     update,
 )
 from tracker.tracking.online import Tracker, e_step
-from tracker.tracking.state import COMPONENT, PARAMETERS, SCENE, Record, Records, StepInfo, parameters, room_for
+from tracker.tracking.state import COMPONENT, SCENE, Record, Records, StepInfo, parameters
 
 NEAR_POSITION = 1.0
 NEAR_SIZE = 0.5
@@ -161,17 +161,16 @@ def _look(
     labels: IntArray,
     tau: float,
     parameter: Records,
-    parameter_of_step: Records,
 ) -> tuple[FloatArray, FloatArray, float, float]:
-    """Return what the E-step of a frame sees and does not tell; ``parameter_of_step`` (1,) is scratch.
+    """Return what the E-step of a frame sees and does not tell.
 
     Returns
     -------
     (K,) P_D of each object, (N',) share that objects have in each heard detection, the sum of what is left of the
     detections near objects, and the volume that was searched for it.
     """
-    parameter_of_step[0] = parameter[0]
-    p = parameter_of_step[0]
+    parameter[1] = parameter[0]
+    p = parameter[1]
     bring_to_step(p, tau)
     own = scene.copy()
     observed = observe(boxes_xyxy, scores, labels, p)
@@ -212,7 +211,7 @@ def explain(frames: Sequence[Detections], frame_rate_hz: float, config: Config) 
     config
         The configuration.
     """
-    tracker, parameter, scratch = Tracker(config), parameters(config), room_for(1, PARAMETERS)
+    tracker, parameter = Tracker(config), parameters(config)
     tau = TAU_PER_S / frame_rate_hz
     book = _Book(config.tracking.motion.anchor, config.tracking.association.score_floor)
     for n, detections in enumerate(frames, 1):
@@ -225,7 +224,6 @@ def explain(frames: Sequence[Detections], frame_rate_hz: float, config: Config) 
             detections.classes,
             tau if before.frame_index else 1.0,
             parameter,
-            scratch,
         )
         tracker.update(detections, time_s=n / frame_rate_hz)
         assert tracker.info is not None
@@ -355,7 +353,6 @@ def _filtered(
     born_start: IntArray,
     born: IntArray,
     parameter: Records,
-    parameter_of_step: Records,
 ) -> float:
     """Filter a recording with given responsibilities and return the log density of the boxes, weighted by them."""
     scene = np.zeros(1, SCENE)
@@ -370,8 +367,8 @@ def _filtered(
     z, detection, innovation, claimed = np.empty((room, 4)), np.empty(room, np.int64), np.empty(4), np.empty(4)
     total = 0.0
     for t in range(len(tau)):
-        parameter_of_step[0] = parameter[0]
-        p = parameter_of_step[0]
+        parameter[1] = parameter[0]
+        p = parameter[1]
         bring_to_step(p, tau[t])
         first, count = row_start[t], row_start[t + 1] - row_start[t]
         moved = predicted[:count]
@@ -459,8 +456,8 @@ def filtered_log_likelihood(histories: Iterable[History], config: Config) -> flo
 
     The recordings are filtered as the tracker does it, adaptation and all; only who explains what is given.
     """
-    parameter, scratch = parameters(config), room_for(1, PARAMETERS)
-    return sum(_filtered(*_arrays(h), parameter, scratch) for h in histories)  # type: ignore[call-arg, misc]
+    parameter = parameters(config)
+    return sum(_filtered(*_arrays(h), parameter) for h in histories)  # type: ignore[call-arg, misc]
 
 
 def _arrays(history: History) -> tuple[NDArray[Any], ...]:
