@@ -387,3 +387,35 @@ def test_truth_of_something_else_is_refused() -> None:
         fitting.fit_with_truth(
             [Recording("a", RATE_HZ, frames, elsewhere)], Config(), prior_weight=1.0, seed=0, processes=1
         )
+
+
+ABSURD = {"tracking.motion.measurement_noise": (1e-4,) * 4, "tracking.motion.process_noise": (1e-4,) * 4}
+
+
+def test_what_keeps_identities_worse_is_left(recordings, monkeypatch) -> None:
+    def learned(*_: object, **__: object) -> tuple[fitting.Learned, list[object]]:
+        fit = fitting.Fit(ABSURD, dict.fromkeys(ABSURD, (0.01,) * 4))
+        return fitting.Learned(fit, (-10.0, -9.0), "converged"), []
+
+    monkeypatch.setattr(fitting, "learn", learned)
+    monkeypatch.setattr(fitting, "lifecycle", lambda *_: fitting.Fit({}, {}))
+    short = [replace(r, frames=r.frames[:150]) for r in recordings]
+    options = {"prior_weight": 0.0, "max_iterations": 1, "seed": 0}
+    result = fitting.fit_without_truth(short, Config(), **options)
+    assert [(v.name, v.taken) for v in result.verdicts] == [("noise", False), ("noise, halfway", False)]
+    assert result.verdicts[0].gain < 0.0
+    assert result.config == Config()
+    assert [(c.learned, c.after == c.before) for c in result.changes] == [(value, True) for value in ABSURD.values()]
+    taken = fitting.fit_without_truth(short, Config(), unchecked=True, **options)
+    assert taken.config.tracking.motion.process_noise == (1e-4,) * 4
+    assert taken.verdicts == ()
+
+
+def test_a_configuration_gains_nothing_over_itself(recordings) -> None:
+    exam = fitting.examine(recordings[:1], Config(), seed=0)
+    assert sum(len(cloze.questions) for _, cloze, _ in exam.papers) > 50
+    assert fitting.cloze_gain(exam, exam) == (0.0, 0.0)
+    worse = fitting.examine(recordings[:1], with_numbers(Config(), ABSURD), seed=0)
+    there, back = fitting.cloze_gain(exam, worse), fitting.cloze_gain(worse, exam)
+    assert there[0] == -back[0] < 0.0
+    assert there[1] == back[1] > 0.0
