@@ -87,6 +87,7 @@ Ending: TypeAlias = Literal["converged", "fell", "stopped"]
 
 _GAPS_S = (0.0, 0.2, 0.6)
 _LEAST_FOLDS = 4
+_MATCHABLE = 20
 _DROPPED, _JITTER = 0.025, 0.005
 _DIGITS = 3
 
@@ -607,7 +608,8 @@ def _labelled(recording: Recording, config: Config) -> Labelled:
         labelled = label(recording.frames, recording.truth, recording.frame_rate_hz, config)
     except CriteriaError as error:
         raise FormatError(recording.name, None, f"truth {error}") from None
-    if not labelled.is_object.any():
+    # A recording in which hardly anything happens has nothing to match.
+    if min(len(labelled.is_object), len(labelled.detected)) >= _MATCHABLE and not labelled.is_object.any():
         raise FormatError(
             recording.name, None, "no detection covers any row of the truth; are these truth and detections of one?"
         )
