@@ -38,6 +38,7 @@ from scipy.optimize import minimize, minimize_scalar
 from tracker.config import Config
 from tracker.geometry import xyxy_to_ltwh
 from tracker.structures import Detections, FloatArray, IntArray
+from tracker.tracking.appearance import Looks
 from tracker.tracking.evidence import observe
 from tracker.tracking.motion import (
     TAU_PER_S,
@@ -177,7 +178,8 @@ def _look(
     predicted = np.empty_like(components)
     predict(components, own, np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), tau, p, predicted)
     S = innovation_variances(predicted, own, p)
-    graph, visible, _ = e_step(predicted, S, own, observed, p)
+    nothing = np.empty((0, 0))
+    graph, visible, _, _, _ = e_step(predicted, S, own, observed, Looks(nothing, nothing), p)
     _, column, beta = graph
     share = np.zeros(len(observed.scores))
     for e in range(len(column)):
