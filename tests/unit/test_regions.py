@@ -35,8 +35,8 @@ GATE = {"unit": "pixels", "lines": {"gate": {"points": [[0, 100], [200, 100]], "
 SIDE_PX = 20.0  # sides of the boxes: a margin of 5 px
 
 
-def nothing_else(_: str, rows: np.ndarray) -> np.ndarray:
-    return np.zeros((len(rows), 4, 4))
+def nothing_known(name: str, rows: np.ndarray) -> np.ndarray:
+    return np.zeros((len(rows), 4, 4) if name == "covariances" else len(rows))
 
 
 def tracks_at(places: dict[int, tuple[float, float]], label: int = 0) -> Tracks:
@@ -44,7 +44,7 @@ def tracks_at(places: dict[int, tuple[float, float]], label: int = 0) -> Tracks:
     rows["ids"], rows["classes"] = list(places), label
     for k, (x, y) in enumerate(places.values()):
         rows["boxes_xyxy"][k] = x - SIDE_PX / 2, y - SIDE_PX, x + SIDE_PX / 2, y
-    return Tracks.of_rows(rows, nothing_else)
+    return Tracks.of_rows(rows, nothing_known)
 
 
 def monitor_of(
