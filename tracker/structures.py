@@ -304,7 +304,8 @@ class Tracks(_Rows):
     status
         (n,) :class:`Status` values.
     continuity
-        (n,) probability that the identity is the same object's as a second ago, or as at its birth if that is later.
+        (n,) probability that the identity is the same object's as a second ago, or as at its birth if that is later;
+        NaN in results that were refined afterwards, of which it is not known.
     """
 
     ids: IntArray
@@ -343,7 +344,7 @@ class Tracks(_Rows):
 
     def __getattr__(self, name: str) -> NDArray[Any]:
         unknown = AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        if name in ("_rows", "_derive"):
+        if name not in BLOB_TRACK.names:  # type: ignore[operator]
             raise unknown
         rows = self._rows
         if name in rows.dtype.names:  # type: ignore[operator]
@@ -382,6 +383,10 @@ class BlobTracks(Tracks):
 
     Parameters
     ----------
+    detection_indices
+        (n,) connected region of the foreground that shows most of the object, -1 for none.
+    covariances
+        (n, 4, 4) of the filter's state, whose errors are Gaussian.
     parent_ids
         (n,) identity of the object from which this one has divided, 0 for none.
     blob_covariances
@@ -390,6 +395,11 @@ class BlobTracks(Tracks):
 
     parent_ids: IntArray
     blob_covariances: FloatArray
+
+    @classmethod
+    def empty(cls) -> BlobTracks:
+        """Return the report of a frame in which nobody is to be seen."""
+        return cls.of_rows(np.empty(0, BLOB_TRACK))
 
     def __post_init__(self) -> None:
         Tracks.__post_init__(self)

@@ -419,3 +419,11 @@ def test_a_configuration_gains_nothing_over_itself(recordings) -> None:
     there, back = fitting.cloze_gain(exam, worse), fitting.cloze_gain(worse, exam)
     assert there[0] == -back[0] < 0.0
     assert there[1] == back[1] > 0.0
+
+
+def test_keys_that_users_choose_are_written_where_they_are_new() -> None:
+    before = Config().model_dump(mode="json")
+    area = {"crossing": [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]}
+    after = Config.model_validate({"regions": {"areas": area}, "detection": {"recorded": {"class_names": {0: "a"}}}})
+    written = overrides(before, after.model_dump(mode="json"))
+    assert Config.model_validate(written) == after

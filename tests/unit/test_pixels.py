@@ -12,7 +12,7 @@ from silhouettes import Ellipse, drawn
 from tracker import load_config, track_video
 from tracker.config import Config
 from tracker.errors import ConfigurationError
-from tracker.structures import Foreground, Status
+from tracker.structures import BlobTracks, Foreground, Status
 from tracker.tracking.online import Tracker
 from tracker.tracking.pixels import PixelTracker
 
@@ -214,6 +214,18 @@ def test_a_network_has_no_pixels() -> None:
     config = load_config(overrides=["tracking.observations=pixels", "detection.kind=onnx"])
     with pytest.raises(ConfigurationError, match=r"detection\.kind is onnx; only background"):
         next(track_video(Path("none.mp4"), config))
+
+
+def test_pixels_have_no_looks() -> None:
+    config = load_config(overrides=["tracking.observations=pixels", "tracking.appearance=histogram"])
+    with pytest.raises(ConfigurationError, match=r"tracking\.appearance is histogram; it must be none"):
+        next(track_video(Path("none.mp4"), config))
+
+
+def test_no_blobs_are_blobs_too() -> None:
+    assert BlobTracks.empty().parent_ids.shape == (0,)
+    with pytest.raises(AttributeError, match="has no attribute 'parents'"):
+        _ = BlobTracks.empty().parents
 
 
 def test_boxes_and_pixels_do_not_disturb_each_other() -> None:

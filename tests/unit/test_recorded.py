@@ -65,11 +65,17 @@ def test_names_are_those_of_the_file_unless_stated(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        (choosing("car"), "--classes: detections does not name its classes; give numbers, or detection.recorded.class"),
-        (choosing("cat", names={2: "car"}), "--classes: detections has no class cat; did you mean car?"),
+        (
+            choosing("car"),
+            "classes: detections does not name its classes; give numbers, or detection.recorded.class",
+        ),
+        (
+            choosing("cat", names={2: "car"}),
+            "classes: detections has no class cat; did you mean car?",
+        ),
     ],
 )
 def test_classes_that_are_not_there_are_told(config: RecordedConfig, problem: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         RecordedDetector(MIXED, config)
-    assert str(caught.value).startswith(problem)
+    assert str(caught.value).startswith(f"detection.recorded.{problem}")

@@ -14,8 +14,7 @@ from tracker.errors import FormatError
 from tracker.evaluation.heat import feet
 from tracker.evaluation.maps import surprise_map
 from tracker.evaluation.surprise import FEWEST_TRACKS, Ordinary, Surprise, features_of, surprise, typical_size
-from tracker.formats.catalogue import write_whole
-from tracker.formats.motchallenge import read_detections
+from tracker.formats.catalogue import read_recorded, write_whole
 from tracker.formats.table import TrackTable
 from tracker.geometry import intersection_over_union, xyxy_to_ltwh
 
@@ -171,7 +170,7 @@ def _rows(table: TrackTable, scores: np.ndarray, p: np.ndarray) -> str:
 def _untracked(detections: Path, table: TrackTable) -> TrackTable:
     """Return the detections that overlap no track of their frame by half."""
     frames, boxes = [], []
-    for frame, seen in read_detections(detections).items():
+    for frame, seen in read_recorded(detections)[0].items():
         ltwh = xyxy_to_ltwh(seen.boxes_xyxy)
         overlap = intersection_over_union(ltwh, table.boxes_ltwh[table.frames == frame])
         free = ltwh[overlap.max(axis=1, initial=0.0) < _TRACKED_IOU]

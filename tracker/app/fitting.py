@@ -23,17 +23,18 @@ import yaml
 from numpy.typing import NDArray
 
 from tracker.config import Config
+from tracker.detection.recorded import RecordedDetector
 from tracker.errors import ConfigurationError, FormatError
 from tracker.evaluation.labelled import Labelled, label
 from tracker.evaluation.preparation import CriteriaError
 from tracker.evaluation.scores import evaluate
 from tracker.evaluation.sequences import find_sequences, interrupts_blocked, read_sequence
 from tracker.formats.catalogue import write_whole
-from tracker.formats.motchallenge import find_sequence_info, read_detections, read_sequence_info, read_truth
+from tracker.formats.motchallenge import find_sequence_info, read_sequence_info, read_truth
 from tracker.formats.table import TrackTable
 from tracker.geometry import xyxy_to_ltwh
 from tracker.structures import Detections, FloatArray
-from tracker.tracking.cloze import Cloze, answers, clozes, identities, with_no_lag
+from tracker.tracking.cloze import Cloze, answers, clozes, identities, of_boxes_at_once
 from tracker.tracking.fitting import (
     Explained,
     Fit,
@@ -221,6 +222,8 @@ def find_recordings(
     FormatError
         For what cannot be read, a folder without detections, a sequence without truth, or too little to learn from.
     """
+    if config.tracking.observations != "boxes":
+        raise ConfigurationError("tracking.observations is pixels; only what follows boxes is learned from recordings")
     if config.tracking.association.responsibilities != "exclusive":
         raise ConfigurationError(
             f"tracking.association.responsibilities is {config.tracking.association.responsibilities!r}; "
@@ -230,13 +233,13 @@ def find_recordings(
     truths = {} if truth is None else _truths(truth, files)
     recordings, assumed = [], False
     for name, file in files.items():
-        found = read_detections(file)
+        found = RecordedDetector(file, config.detection.recorded)
         info_path = find_sequence_info(file)
         info = None if info_path is None else read_sequence_info(info_path)
         rate_hz = frame_rate_hz or (None if info is None else info.frame_rate_hz)
         assumed |= rate_hz is None
-        count = max(max(found, default=0), (info and info.frame_count) or 0)
-        frames = tuple(found.get(frame, Detections.empty()) for frame in range(1, count + 1))
+        count = max(found.last_frame, (info and info.frame_count) or 0)
+        frames = tuple(found.at(frame) for frame in range(1, count + 1))
         if count:
             rate_hz = rate_hz or config.tracking.frame_rate_hz
             recordings.append(Recording(name, rate_hz, frames, truths[name] if truths else None))
@@ -667,7 +670,7 @@ def _hota(fold: tuple[_Fold, ...], config: Config) -> float:
 
 
 def _hota_of(fold: _Fold, config: Config) -> float:
-    tracker = Tracker(with_no_lag(config))
+    tracker = Tracker(of_boxes_at_once(config))
     reports = [tracker.update(d, time_s=n / fold.frame_rate_hz) for n, d in enumerate(fold.frames, 1)]
     tracks = TrackTable(
         np.repeat(np.arange(1, len(reports) + 1), [len(r) for r in reports]),
@@ -729,9 +732,10 @@ def overrides(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, 
     """Return the nested keys of ``after`` whose values differ."""
     tree: dict[str, Any] = {}
     for key, value in after.items():
-        if isinstance(value, Mapping):
-            if inner := overrides(before[key], value):
+        old = before.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            if inner := overrides(old, value):
                 tree[key] = inner
-        elif value != before[key]:
+        elif key not in before or value != old:
             tree[key] = value
     return tree

@@ -364,6 +364,9 @@ def chosen_segmenter(job: Job) -> Segmenter | None:
     if job.config.detection.kind != "background":
         kind = job.config.detection.kind
         raise ConfigurationError(f"{problem}: detection.kind is {kind}; only background tells an object's pixels")
+    if job.config.tracking.appearance != "none":
+        looks = job.config.tracking.appearance
+        raise ConfigurationError(f"{problem}: tracking.appearance is {looks}; it must be none, looks are told of boxes")
     from tracker.detection.background import BackgroundDetector
 
     return BackgroundDetector(job.config.detection.background)

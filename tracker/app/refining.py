@@ -173,7 +173,7 @@ def _tracks(table: TrackTable) -> Tracks:
         existence=np.ones(n),
         responsibilities=np.zeros(n),
         status=np.where(table.imputed, Status.COASTING, Status.CONFIRMED),
-        continuity=np.ones(n),
+        continuity=np.full(n, np.nan),
     )
 
 

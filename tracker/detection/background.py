@@ -124,6 +124,7 @@ class BackgroundDetector:
         if occupied_xyxy is None or not len(occupied_xyxy):
             mask = self._subtractor.apply(picture, learningRate=rate)
         else:
+            self._bare = picture.copy() if self._bare is None else self._bare
             mask = self._subtractor.apply(picture, learningRate=0.0)
             self._subtractor.apply(self._emptied(picture, mask == _FOREGROUND, occupied_xyxy), learningRate=rate)
         if occupied_xyxy is not None:

@@ -89,7 +89,7 @@ class OnnxDetector:
             labels_of(
                 config.classes,
                 dict(enumerate(names)),
-                f"--classes: {graph.path.name}",
+                f"detection.onnx.classes: {graph.path.name}",
                 "give numbers, or detection.onnx.class_names",
             )
             if config.classes

@@ -44,7 +44,7 @@ class RecordedDetector:
         self._wanted: frozenset[int] | None = None
         if config.classes:
             remedy = "give numbers, or detection.recorded.class_names"
-            self._wanted = labels_of(config.classes, names or {}, f"--classes: {named}", remedy)
+            self._wanted = labels_of(config.classes, names or {}, f"detection.recorded.classes: {named}", remedy)
 
     @property
     def class_names(self) -> Mapping[int, str] | None:

@@ -44,7 +44,7 @@ class Cloze:
 
 def identities(frames: Sequence[Detections], frame_rate_hz: float, config: Config) -> list[IntArray]:
     """Return for each frame (N,) the identity that each detection is reported as, -1 for none."""
-    tracker = Tracker(with_no_lag(config))
+    tracker = Tracker(of_boxes_at_once(config))
     found = []
     for n, detections in enumerate(frames, 1):
         tracks = tracker.update(detections, time_s=n / frame_rate_hz)
@@ -54,9 +54,10 @@ def identities(frames: Sequence[Detections], frame_rate_hz: float, config: Confi
     return found
 
 
-def with_no_lag(config: Config) -> Config:
-    """Return the configuration for a run whose reports come at once."""
-    return config.model_copy(update={"tracking": config.tracking.model_copy(update={"lag_frames": 0})})
+def of_boxes_at_once(config: Config) -> Config:
+    """Return the configuration for a run without pictures whose reports come at once."""
+    changed = {"lag_frames": 0, "appearance": "none"}
+    return config.model_copy(update={"tracking": config.tracking.model_copy(update=changed)})
 
 
 def clozes(known: Sequence[IntArray], frame_rate_hz: float, gap_s: float, seed: int) -> Cloze:

@@ -49,6 +49,7 @@ from tracker.tracking.state import (
     initial_state,
     parameters,
 )
+from tracker.tracking.uncertainty import continuity, error_laws
 
 ANCHOR = 0.5
 """Height of the point that is tracked: the centre, since pixels tell of all of an object alike."""
@@ -87,7 +88,6 @@ _REPORTED = {
     "detection_indices": "detection",
     "existence": "existence",
     "responsibilities": "responsibility",
-    "continuity": "responsibility",
     "parent_ids": "parent_id",
 }
 
@@ -699,6 +699,8 @@ def _keep_books(
     weights = _own_weights(foreground, shares)
     purity = np.bincount(shares.member, weights * shares.responsibilities, len(predicted))
     predicted["responsibility"] = np.where(seen, purity / np.maximum(shares.counts, 1e-9), 0.0)
+    surprise = -np.log(np.clip(predicted["responsibility"], 1e-9, 1.0))
+    predicted["doubt"] = math.exp(-tau / TAU_PER_S) * predicted["doubt"] + np.where(seen, surprise, 0.0)
     travelled = np.hypot(*(predicted["mean"][:, :2] - predicted["birthplace"]).T)
     predicted["moved"] |= seen & (travelled > _MOVED * predicted["scale"])
     for k in np.flatnonzero(seen):
@@ -778,13 +780,14 @@ class PixelTracker:
         See :func:`tracker.load_config`; the defaults when left out.
     """
 
-    __slots__ = ("_config", "_info", "_shares", "_state", "_window")
+    __slots__ = ("_config", "_info", "_laws", "_shares", "_state", "_window")
 
     def __init__(self, config: Config | None = None) -> None:
         self._config = Config() if config is None else config
         self._state = first_state()
         self._info: StepInfo | None = None
         self._shares: Shares | None = None
+        self._laws = error_laws(self._config)
         self._window: Window = ()
 
     def update(
@@ -819,7 +822,7 @@ class PixelTracker:
         affine = STILL if camera_affine is None else checked_affine(camera_affine)
         newest = Held(self._state.time_s, affine, everybody, np.isin(everybody.ids, tracks.ids))
         self._window = hold(self._window, newest, lag)
-        return self._window[0].report if len(self._window) > lag else Tracks.empty()
+        return self._window[0].report if len(self._window) > lag else BlobTracks.empty()
 
     def flush(self) -> list[Tracks]:
         """Return the reports that still wait, oldest first, and hold none any more."""
@@ -842,6 +845,7 @@ class PixelTracker:
         rows["status"] = np.where(c["status"] == 0, Status.TENTATIVE, np.where(seen, Status.CONFIRMED, Status.COASTING))
         for column, field in _REPORTED.items():
             rows[column] = c[field]
+        rows["continuity"] = continuity(c, self._laws)
         rows["blob_covariances"] = _blob_covariances(c)
         return BlobTracks.of_rows(rows)
 
