@@ -117,7 +117,7 @@ def test_detections_that_name_their_classes(track: Track, cwd: Path, tmp_path: P
     assert yaml.safe_load((cwd / "out" / "run.yaml").read_text())["classes"] == {3: "Car"}
     wrong = track("--video", clip, "--detections", labels, "--classes", "cars")
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert wrong.stderr == "error: --classes: labels.txt has no class cars; did you mean Car?\n"
+    assert wrong.stderr == "error: detection.recorded.classes: labels.txt has no class cars; did you mean Car?\n"
 
 
 def test_a_disagreement_of_rates_is_told(track: Track, clip: Path, recorded: Path) -> None:
