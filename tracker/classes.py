@@ -22,7 +22,7 @@ def labels_of(
     names
         Names by label; empty where the classes have none, and then any label will do.
     where
-        Who makes the choice and among whose classes, for errors: ``--classes: yolo11n.onnx``.
+        Who makes the choice and among whose classes, for errors: ``detection.onnx.classes: yolo11n.onnx``.
     remedy
         What to do where classes have no names, for errors.
 
