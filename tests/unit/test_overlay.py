@@ -401,3 +401,17 @@ def test_a_fan_may_leave_the_picture(centre: tuple[float, float]) -> None:
 def test_a_wide_fan_does_not_overflow() -> None:
     image = painted_fans(tracks_of([BOX], ids=[3]), fans_of([3], [(160.0, 120.0)], half_px=1e8))
     assert changed(image).all()
+
+
+def test_no_ellipse_is_drawn_where_the_place_is_not_known_to_a_box() -> None:
+    image = np.zeros((200, 200, 3), np.uint8)
+    only = {"boxes": False, "labels": False, "trail_s": 0.0, "ellipses": True}
+
+    def drawn(variance_px2: float) -> bool:
+        one, number = np.ones(1), np.ones(1, np.int64)
+        box = np.array([[80.0, 60.0, 120.0, 140.0]])
+        tracks = Tracks(number, box, one, number, number, variance_px2 * np.eye(4)[None], one, one, number, one)
+        return bool(OverlayPainter(OverlayConfig(**only)).paint(Frame(1, 0.0, image), tracks).any())
+
+    assert drawn(100.0)
+    assert not drawn(10000.0)

@@ -350,8 +350,15 @@ def _ellipses(tracks: Tracks) -> FloatArray:
 def _draw_ellipses(
     image: Image, boxes_xyxy: FloatArray, covariances: FloatArray, colors: Sequence[Color], pen: _Pen
 ) -> None:
-    """Draw where each box's centre lies with 95 % probability."""
-    if not len(colors):
+    """Draw where each box's centre lies with 95 % probability, as far as that is known to less than a box."""
+    # Of a place that is known no better than to a whole box, the ellipse would only hide the picture.
+    reach_px = np.sqrt(
+        ellipse_squared_radius(0.95) * np.diagonal(covariances, axis1=1, axis2=2).max(axis=1, initial=0.0)
+    )
+    clear = reach_px <= (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).max(axis=1, initial=0.0)
+    boxes_xyxy, covariances = boxes_xyxy[clear], covariances[clear]
+    colors = [color for color, is_clear in zip(colors, clear, strict=True) if is_clear]
+    if not colors:
         return
     # The Cholesky factor maps a circle onto the ellipse of equal Mahalanobis distance.
     xx = np.sqrt(np.maximum(covariances[:, 0, 0], 1e-12))
