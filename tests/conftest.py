@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     package = Path(__file__).parents[1] / "tracker"
     sources = {path: path.read_bytes() for path in sorted(package.rglob("*.py"))}
-    compiled = {path.parent for path, text in sources.items() if b"import njit" in text}
+    compiled = {path.parent for path, text in sources.items() if b"kernels import kernel" in text}
     digest = hashlib.sha256()
     for path, text in sources.items():
         if path.parent == package or path.parent in compiled:

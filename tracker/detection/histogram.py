@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from tracker.mixture.kernels import kernel
 from tracker.structures import Detections, FloatArray, Image, IntArray
 
 STRIPES = 4
@@ -49,7 +49,7 @@ def visible_shares(size_px: tuple[int, int], detections: Detections, *, score_fl
     return _visible_shares(*size_px, detections.boxes_xyxy, detections.scores, score_floor)
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def _nearer(boxes: FloatArray, scores: FloatArray, score_floor: float, j: int) -> IntArray:
     """Return the detections that may cover a part of detection ``j``."""
     nearer = np.empty(len(boxes), np.int64)
@@ -67,7 +67,7 @@ def _nearer(boxes: FloatArray, scores: FloatArray, score_floor: float, j: int) -
     return nearer[:count]
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def _sample(
     boxes: FloatArray, j: int, row: int, column: int, width: int, height: int, nearer: IntArray
 ) -> tuple[int, int]:
@@ -82,7 +82,7 @@ def _sample(
     return int(y), int(x)
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def _visible_shares(width: int, height: int, boxes: FloatArray, scores: FloatArray, score_floor: float) -> FloatArray:
     shares = np.zeros(len(boxes))
     for j in range(len(boxes)):
@@ -97,7 +97,7 @@ def _visible_shares(width: int, height: int, boxes: FloatArray, scores: FloatArr
     return shares
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def _histograms(
     image: Image, boxes: FloatArray, scores: FloatArray, score_floor: float, least_visible: float
 ) -> FloatArray:
@@ -126,7 +126,7 @@ def _histograms(
     return features
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def _count_pixel(blue: float, green: float, red: float, bins: FloatArray) -> None:
     """Add a pixel to a stripe's bins: hue by hue the values, then the greys."""
     value = max(blue, green, red)
@@ -156,7 +156,7 @@ def _count_pixel(blue: float, green: float, red: float, bins: FloatArray) -> Non
     bins[HUES * VALUES + high] += (1.0 - colour) * to_high
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def _between(value: float, bins: int) -> tuple[int, int, float]:
     """Return the two of some bins over 0..255 whose middles are nearest to a value, and the share of the higher."""
     at = value / 255.0 * bins - 0.5

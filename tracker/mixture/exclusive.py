@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from tracker.mixture.kernels import kernel
 from tracker.structures import FloatArray, IntArray
 
 MAX_SWEEPS = 100
@@ -26,7 +26,7 @@ NEGLIGIBLE = 1e-4
 """Pairs whose responsibility is not above this are never claimed."""
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def by_column(column: IntArray, columns: int) -> tuple[IntArray, IntArray]:
     """Group pairs by observation: pairs of column ``j`` are ``pair[start[j]:start[j + 1]]``, rows ascending."""
     start = np.zeros(columns + 1, np.int64)
@@ -42,7 +42,7 @@ def by_column(column: IntArray, columns: int) -> tuple[IntArray, IntArray]:
     return start, pair
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def association_marginals(
     row_start: IntArray, column: IntArray, log_odds: FloatArray, columns: int, with_evidence: bool = True
 ) -> tuple[FloatArray, float]:
@@ -172,7 +172,7 @@ def association_marginals(
     return beta, log_evidence
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def independent_marginals(row_start: IntArray, log_odds: FloatArray) -> FloatArray:
     """Return (E,) responsibilities when each row chooses by itself: psi_kj / (1 + sum over j of psi_kj)."""
     psi = np.exp(log_odds)
@@ -185,7 +185,7 @@ def independent_marginals(row_start: IntArray, log_odds: FloatArray) -> FloatArr
     return psi
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def most_probable_claims(row_start: IntArray, column: IntArray, responsibilities: FloatArray, columns: int) -> IntArray:
     """Return for each row the pair it claims, -1 for none: the assignment of least total -log responsibility.
 
@@ -227,7 +227,7 @@ def most_probable_claims(row_start: IntArray, column: IntArray, responsibilities
     return claim
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _settle(
     row_start: IntArray,
     column: IntArray,

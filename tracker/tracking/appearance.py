@@ -24,8 +24,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from tracker.mixture.kernels import kernel
 from tracker.structures import FloatArray, IntArray
 from tracker.tracking.lifecycle import survives
 from tracker.tracking.state import LIKENESS_BINS, Record, Records
@@ -59,7 +59,7 @@ def normalised(features: FloatArray) -> FloatArray:
     return features / np.where(length > 0.0, length, 1.0)[:, None]
 
 
-@njit(cache=True, error_model="numpy", fastmath={"reassoc"})
+@kernel(fastmath={"reassoc"})
 def _product(a: FloatArray, b: FloatArray) -> float:
     total = 0.0
     for d in range(len(a)):
@@ -67,19 +67,19 @@ def _product(a: FloatArray, b: FloatArray) -> float:
     return total
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def _tells(feature: FloatArray) -> bool:
     """Tell whether a feature is not of zeros."""
     return _product(feature, feature) > 0.0
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def look_distance(a: FloatArray, b: FloatArray) -> float:
     """Return the distance of two features of length 1: 0 of equal ones, 1 of those that have nothing in common."""
     return math.sqrt(max(1.0 - _product(a, b), 0.0))
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def likeness_table(alike: FloatArray, unalike: FloatArray, prior_count: float, change: float) -> FloatArray:
     """Return (B,) nats for each bin of the distance, which never rise.
 
@@ -132,7 +132,7 @@ def likeness_table(alike: FloatArray, unalike: FloatArray, prior_count: float, c
     return nats
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def likeness(distance: float, nats: FloatArray) -> float:
     """Return the nats at a distance: linear between the middles of the bins, constant beyond."""
     at = min(max(distance * len(nats) - 0.5, 0.0), len(nats) - 1.0)
@@ -140,7 +140,7 @@ def likeness(distance: float, nats: FloatArray) -> float:
     return nats[b] + (at - b) * (nats[b + 1] - nats[b])
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def likeness_evidence(
     row_start: IntArray,
     column: IntArray,
@@ -171,7 +171,7 @@ def likeness_evidence(
     return evidence
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def sure_without_looks(
     row_start: IntArray, column: IntArray, log_odds: FloatArray, columns: int, certainty: float
 ) -> IntArray:
@@ -196,7 +196,7 @@ def sure_without_looks(
     return sure
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def learn_likeness(
     predicted: Records,
     detection: IntArray,
@@ -235,7 +235,7 @@ def learn_likeness(
                 scene[0].unalike[b] += 1.0
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def remember_looks(
     components: Records, cover: FloatArray, looks: Looks, tau: float, p: Record, remembered: FloatArray
 ) -> None:
@@ -279,7 +279,7 @@ def remember_looks(
         row += 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def first_looks(alive: Records, begin: int, end: int, seen: FloatArray, remembered: FloatArray) -> None:
     """Write what is seen of newborn objects, from row ``begin`` to before ``end``, to their rows of ``remembered``."""
     for k in range(begin, end):

@@ -16,8 +16,8 @@ import math
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from numba import njit
 
+from tracker.mixture.kernels import kernel
 from tracker.structures import FloatArray, IntArray
 from tracker.tracking.gating import Grid, box_area, grid_of, overlapping_pairs, overlaps_among
 from tracker.tracking.motion import edges, measured_coordinates
@@ -39,7 +39,7 @@ NEGLIGIBLE_SHIFT = 1e-3
 """Probability of a moving image below which nothing is shifted, which spares a still camera the second look."""
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _logit(probability: float) -> float:
     return math.log(probability / (1.0 - probability))
 
@@ -69,7 +69,7 @@ class Observed(NamedTuple):
     score_evidence: FloatArray
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def observe(boxes_xyxy: FloatArray, scores: FloatArray, labels: IntArray, p: Record) -> Observed:
     """Take in the detections whose score is not below the floor."""
     n = 0
@@ -91,7 +91,7 @@ def observe(boxes_xyxy: FloatArray, scores: FloatArray, labels: IntArray, p: Rec
     return Observed(detection[:n], grid_of(boxes), measured, heard_scores, heard_labels, score_evidence)
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def cover_from_last_frame(predicted: Records, boxes: FloatArray) -> FloatArray:
     """Return (K,) the largest share of each predicted box that one nearer object, seen last frame, covers.
 
@@ -108,7 +108,7 @@ def cover_from_last_frame(predicted: Records, boxes: FloatArray) -> FloatArray:
     return cover
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def cover_refined(
     predicted: Records,
     S: FloatArray,
@@ -148,7 +148,7 @@ def cover_refined(
     return cover
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def detection_probability(predicted: Records, cover: FloatArray, p: Record) -> FloatArray:
     """Return (K,) P_D: less for who should be hidden, less for who was not seen for a while."""
     probability = np.empty(len(predicted))
@@ -160,7 +160,7 @@ def detection_probability(predicted: Records, cover: FloatArray, p: Record) -> F
     return probability
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def log_density_at_mode(predicted: Records, S: FloatArray, p: Record) -> FloatArray:
     """Return (K,) what a detection exactly where it is expected says for each object, against clutter."""
     density, weight = np.empty(len(predicted)), p.coordinate_weight
@@ -173,7 +173,7 @@ def log_density_at_mode(predicted: Records, S: FloatArray, p: Record) -> FloatAr
     return density
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def pair_log_likelihoods(
     predicted: Records,
     boxes: FloatArray,
@@ -244,7 +244,7 @@ def pair_log_likelihoods(
     return row_start, column[:count], log_likelihood[:count]
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def pair_log_odds(row_start: IntArray, log_likelihood: FloatArray, visible: FloatArray) -> FloatArray:
     """Return (E,) log odds of the pairs: what speaks for each, and (K,) P_D of its object, within +-50."""
     log_odds = np.empty_like(log_likelihood)
@@ -256,7 +256,7 @@ def pair_log_odds(row_start: IntArray, log_likelihood: FloatArray, visible: Floa
     return log_odds
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def direction_evidence(c: Record, x: float, y: float, weight: float) -> float:
     """Return the nats by which a detection with its centre at (x, y), ahead of the object's recent path, is preferred.
 
@@ -278,7 +278,7 @@ def direction_evidence(c: Record, x: float, y: float, weight: float) -> float:
     return weight * min(u / least, 1.0) * min(d / least, 1.0) * (ux * dx + uy * dy) / (u * d)
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def refine(
     predicted: Records,
     S: FloatArray,
@@ -320,7 +320,7 @@ def refine(
     return shift, shifted
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _common_motion(i: int, S: FloatArray, scene: Records, teacher: IntArray, e: FloatArray, shift: FloatArray) -> bool:
     """Write the shift of each object along axis i, learn how likely the image moves, and tell whether it is shifted.
 
@@ -366,7 +366,7 @@ def _common_motion(i: int, S: FloatArray, scene: Records, teacher: IntArray, e: 
     return True
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def median_in_place(values: FloatArray) -> float:
     """Return the median of at least one value by Hoare's selection, which leaves the values in another order."""
     middle = len(values) // 2

@@ -31,14 +31,13 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 
 from tracker.config import Config
 from tracker.geometry import xyxy_to_ltwh
+from tracker.mixture.kernels import kernel
 from tracker.structures import Detections, FloatArray, IntArray
-from tracker.tracking.appearance import Looks
 from tracker.tracking.evidence import observe
 from tracker.tracking.motion import (
     TAU_PER_S,
@@ -153,7 +152,7 @@ class Explained:
         return len(self.history.tau)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _look(
     components: Records,
     scene: Records,
@@ -178,8 +177,7 @@ def _look(
     predicted = np.empty_like(components)
     predict(components, own, np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), tau, p, predicted)
     S = innovation_variances(predicted, own, p)
-    nothing = np.empty((0, 0))
-    graph, visible, _, _, _ = e_step(predicted, S, own, observed, Looks(nothing, nothing), p)
+    graph, visible, _, _, _ = e_step(predicted, S, own, observed, None, p)
     _, column, beta = graph
     share = np.zeros(len(observed.scores))
     for e in range(len(column)):
@@ -340,7 +338,7 @@ def _logit(probability: FloatArray) -> FloatArray:
     return np.log(probability / (1.0 - probability))
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _filtered(
     tau: FloatArray,
     measured: FloatArray,
@@ -765,7 +763,7 @@ def _noise_numbers(values: FloatArray) -> dict[str, Any]:
     return {_MEASUREMENT: tuple(v[:4]), _PROCESS: tuple(v[4:8]), _VELOCITY: v[8]}
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _log_density(off: float, S: float, scale: float, i: int, p: Record) -> float:
     """Return the log of the tracker's density of coordinate i, in units of g, but for a constant."""
     nu = p.degrees_of_freedom[i]

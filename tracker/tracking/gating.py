@@ -6,9 +6,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from tracker.mixture.exclusive import by_column
+from tracker.mixture.kernels import kernel
 from tracker.structures import FloatArray, IntArray
 
 SHORT_ROW = 16
@@ -52,7 +52,7 @@ class Grid(NamedTuple):
     member: IntArray
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def grid_of(boxes_xyxy: FloatArray) -> Grid:
     """Sort boxes, (N, 4) left, top, right, bottom, into the cells of a grid."""
     n = len(boxes_xyxy)
@@ -96,7 +96,7 @@ def grid_of(boxes_xyxy: FloatArray) -> Grid:
     return Grid(boxes_xyxy, left, top, columns, rows, columns_per_px, rows_per_px, touched, start, member)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _cell(position_px: float, begin_px: float, per_px: float, cells: int) -> int:
     """Return the column or row of a position, the nearest for what lies outside of the grid or is no number."""
     at = (position_px - begin_px) * per_px
@@ -105,7 +105,7 @@ def _cell(position_px: float, begin_px: float, per_px: float, cells: int) -> int
     return int(at) if at < cells else cells - 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def overlapping_pairs(a_xyxy: FloatArray, grid: Grid) -> tuple[IntArray, IntArray, FloatArray]:
     """Return all pairs of boxes that overlap, by rows of ``a``, with the boxes of the grid.
 
@@ -133,7 +133,7 @@ def overlapping_pairs(a_xyxy: FloatArray, grid: Grid) -> tuple[IntArray, IntArra
     return row_start, column, area
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _in_ascending_order(
     row_start: IntArray, column: IntArray, area: FloatArray, columns: int
 ) -> tuple[IntArray, IntArray, FloatArray]:
@@ -150,7 +150,7 @@ def _in_ascending_order(
     return row_start, ordered_column, ordered_area
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _write_pairs(a_xyxy: FloatArray, grid: Grid, row_start: IntArray, column: IntArray, area: FloatArray) -> int:
     """Write what :func:`overlapping_pairs` returns as far as there is room, and return how many pairs there are."""
     b_xyxy, touched, start, member = grid.boxes_xyxy, grid.touched, grid.start, grid.member
@@ -189,7 +189,7 @@ def _write_pairs(a_xyxy: FloatArray, grid: Grid, row_start: IntArray, column: In
     return count
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def overlaps_among(grid: Grid) -> tuple[IntArray, FloatArray]:
     """Return all pairs of two boxes of the grid that overlap, each once: (E, 2) the boxes, (E,) area in common."""
     room = len(grid.boxes_xyxy) + 16
@@ -201,7 +201,7 @@ def overlaps_among(grid: Grid) -> tuple[IntArray, FloatArray]:
         room = count
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _write_overlaps(grid: Grid, pair: IntArray, area: FloatArray) -> int:
     """Write what :func:`overlaps_among` returns as far as there is room, and return how many pairs there are."""
     boxes, touched, start, member = grid.boxes_xyxy, grid.touched, grid.start, grid.member
@@ -226,7 +226,7 @@ def _write_overlaps(grid: Grid, pair: IntArray, area: FloatArray) -> int:
     return count
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def box_area(boxes_xyxy: FloatArray, k: int) -> float:
     """Return width times height of box ``k`` in px^2."""
     return (boxes_xyxy[k, 2] - boxes_xyxy[k, 0]) * (boxes_xyxy[k, 3] - boxes_xyxy[k, 1])

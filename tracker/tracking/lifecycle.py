@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from tracker.mixture.kernels import kernel
 from tracker.structures import FloatArray, IntArray
 from tracker.tracking.evidence import Observed
 from tracker.tracking.gating import Grid, box_area, grid_of, overlapping_pairs
@@ -37,7 +37,7 @@ CHAIN_IOU = 0.5
 """Overlap from which a detection may continue a chain."""
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def free_detections(
     grid: Grid,
     labels: IntArray,
@@ -84,7 +84,7 @@ def free_detections(
     return free[:kept]
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def boxes_of(boxes_xyxy: FloatArray, rows: IntArray) -> FloatArray:
     """Return the chosen rows, as indexing does, which would take long to compile."""
     chosen = np.empty((len(rows), 4))
@@ -94,7 +94,7 @@ def boxes_of(boxes_xyxy: FloatArray, rows: IntArray) -> FloatArray:
     return chosen
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def classes_seen(labels: IntArray, before: Records, counts: Records, birth_score: float) -> tuple[IntArray, int]:
     """Write the score counts of all classes seen so far, new ones empty, to the beginning of ``counts``.
 
@@ -122,7 +122,7 @@ def classes_seen(labels: IntArray, before: Records, counts: Records, birth_score
     return kind, classes
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def scored_as_objects(free: IntArray, scores: FloatArray, kind: IntArray, counts: Records) -> IntArray:
     """Return those of the free detections whose score is not below the birth threshold of their class."""
     chosen = np.empty(len(free), np.int64)
@@ -134,13 +134,13 @@ def scored_as_objects(free: IntArray, scores: FloatArray, kind: IntArray, counts
     return chosen[:n]
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def score_bin(score: float) -> int:
     """Return the bin of a score; scores below the lowest bin share it."""
     return min(max(int((score - LOWEST_BIN) / SCORE_BIN_WIDTH + 1e-9), 0), SCORE_BINS - 1)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def object_probability(counted: Record, b: int, birth_score: float) -> float:
     """Return the probability that a detection of score bin ``b`` is an object: a class's counts on top of a prior."""
     low = LOWEST_BIN + SCORE_BIN_WIDTH * b
@@ -150,7 +150,7 @@ def object_probability(counted: Record, b: int, birth_score: float) -> float:
     return (objects + PRIOR_COUNT * prior) / (objects + clutter + PRIOR_COUNT)
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def count_claimed(
     counts: Records, components: Records, detection: IntArray, scores: FloatArray, kind: IntArray
 ) -> None:
@@ -174,7 +174,7 @@ def count_claimed(
             counts[c].clutter[b] *= COUNT_DECAY
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def learn_birth_scores(counts: Records, birth_score: float) -> None:
     """Set the birth threshold of each class: the lowest score above which detections are objects at 80 %."""
     lowest, highest = score_bin(LOWEST_BIRTH_SCORE), score_bin(HIGHEST_BIRTH_SCORE)
@@ -190,7 +190,7 @@ def learn_birth_scores(counts: Records, birth_score: float) -> None:
             counts[c].birth_score = LOWEST_BIN + SCORE_BIN_WIDTH * b
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def follow_chains(
     counts: Records,
     chains: Records,
@@ -257,7 +257,7 @@ def follow_chains(
                 counts[chains[c].kind].clutter[chains[c].bins[past]] += 1.0
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _linked(start: IntArray, column: IntArray, iou: FloatArray, columns: int) -> IntArray:
     """Return for each row the column it is linked with, -1 for none: one to one, the greatest overlap first.
 
@@ -293,7 +293,7 @@ def _linked(start: IntArray, column: IntArray, iou: FloatArray, columns: int) ->
     return linked
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def newborn(
     observed: Observed,
     chosen: IntArray,
@@ -334,7 +334,7 @@ def newborn(
         remember_centre(c, boxes, j)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def remember_centre(c: Record, boxes_xyxy: FloatArray, j: int) -> None:
     """Append the centre of box ``j`` to the component's recent path, whose newest entry stands last."""
     size = len(c.centres)
@@ -346,13 +346,13 @@ def remember_centre(c: Record, boxes_xyxy: FloatArray, j: int) -> None:
     c.centre_count = min(c.centre_count + 1, size)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def survives(c: Record, p: Record) -> bool:
     """Tell whether an object goes on: a tentative one dies at its first miss, a confirmed one after many."""
     return c.misses == 0 or (c.status == 1 and c.misses <= p.max_misses_frames)
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def renew(components: Records, p: Record) -> int:
     """Confirm who has been seen often enough, move the survivors to the beginning and return how many there are."""
     count = 0

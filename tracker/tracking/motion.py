@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from tracker.mixture.kernels import kernel
 from tracker.structures import FloatArray, IntArray
 from tracker.tracking.state import Record, Records
 
@@ -27,7 +27,7 @@ LONGEST_TAU = 12.5
 WIDEST_GATE_MARGIN = 0.5
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def bring_to_step(p: Record, tau: float) -> None:
     """Bring what the parameters state for 1/25 s to a step of length ``tau``, in place.
 
@@ -53,7 +53,7 @@ def bring_to_step(p: Record, tau: float) -> None:
     p.gate_margin = max(p.gate_margin, min(grown, WIDEST_GATE_MARGIN))
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def predict(components: Records, scene: Records, affine: FloatArray, tau: float, p: Record, predicted: Records) -> None:
     """Move every component by the elapsed time and widen it: the warm start and the prior of this frame.
 
@@ -119,7 +119,7 @@ def predict(components: Records, scene: Records, affine: FloatArray, tau: float,
         c.age_frames += 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def warp(c: Record, affine: FloatArray, determinant: float, anchor: float) -> None:
     """Carry one component by the camera's motion: box centre and velocity by the map, sizes by its scale.
 
@@ -146,7 +146,7 @@ def warp(c: Record, affine: FloatArray, determinant: float, anchor: float) -> No
         c.centres[n, 1] = affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def size_velocity_kept(c: Record, damping: float) -> float:
     """Return the factor on the size velocity: kept where width and height grow together, else damped.
 
@@ -160,7 +160,7 @@ def size_velocity_kept(c: Record, damping: float) -> float:
     return damping + (1.0 - damping) * evident
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def measurement_variance(i: int, scale: float, scene: Records, p: Record) -> float:
     """Return R of coordinate ``i`` in px^2."""
     factor = scene[0].measurement_position if i < 2 else scene[0].measurement_size
@@ -168,7 +168,7 @@ def measurement_variance(i: int, scale: float, scene: Records, p: Record) -> flo
     return r * r
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def innovation_variances(predicted: Records, scene: Records, p: Record) -> FloatArray:
     """Return (K, 4) S = P00 + R in px^2."""
     S = np.empty((len(predicted), 4))
@@ -179,7 +179,7 @@ def innovation_variances(predicted: Records, scene: Records, p: Record) -> Float
     return S
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def update(c: Record, scene: Records, innovation: FloatArray, claimed: FloatArray, p: Record) -> None:
     """Move one component to its share of the detections: the MAP M-step with the prediction as prior.
 
@@ -217,7 +217,7 @@ def update(c: Record, scene: Records, innovation: FloatArray, claimed: FloatArra
         c.p11[i] = p11 - p01 * p01 / S
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def adapt(
     predicted: Records,
     scene: Records,
@@ -288,12 +288,12 @@ def adapt(
     s.process_size = _bounded(s.process_size, p.process_rate * share * 2.0 * lag_size / n)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _bounded(factor: float, step: float) -> float:
     return min(max(factor * math.exp(step), 0.25), 4.0)
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def predicted_boxes(predicted: Records, anchor: float) -> FloatArray:
     """Return (K, 4) left, top, right, bottom of the components, at least 1 px wide and high."""
     boxes = np.empty((len(predicted), 4))
@@ -304,7 +304,7 @@ def predicted_boxes(predicted: Records, anchor: float) -> FloatArray:
     return boxes
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def edges(x: float, y: float, width: float, height: float, anchor: float) -> tuple[float, float, float, float]:
     """Return left, top, right, bottom of the box with these coordinates, at least 1 px wide and high."""
     w, h = max(width, 1.0), max(height, 1.0)
@@ -312,7 +312,7 @@ def edges(x: float, y: float, width: float, height: float, anchor: float) -> tup
     return left, top, left + w, top + h
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def measured_coordinates(boxes_xyxy: FloatArray, anchor: float) -> FloatArray:
     """Return (N, 4) centre x, anchored y, width, height of detected boxes."""
     measured = np.empty((len(boxes_xyxy), 4))

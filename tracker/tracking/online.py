@@ -11,11 +11,11 @@ import math
 from functools import partial
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike
 
 from tracker.config import Config
 from tracker.mixture.exclusive import association_marginals, independent_marginals, most_probable_claims
+from tracker.mixture.kernels import kernel
 from tracker.structures import TRACK, Detections, FloatArray, IntArray, Tracks
 from tracker.tracking.appearance import (
     Looks,
@@ -83,7 +83,7 @@ STILL = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 """The affine of a camera that stood still."""
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def _responsibilities(
     row_start: IntArray, column: IntArray, log_odds: FloatArray, columns: int, kind: int, with_evidence: bool
 ) -> tuple[FloatArray, float]:
@@ -93,7 +93,7 @@ def _responsibilities(
     return independent_marginals(row_start, log_odds), 0.0
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _advance(
     components: Records,
     scene_before: Records,
@@ -102,7 +102,7 @@ def _advance(
     boxes_xyxy: FloatArray,
     scores: FloatArray,
     labels: IntArray,
-    features: FloatArray,
+    looks: Looks | None,
     affine: FloatArray,
     tau: float,
     next_id: int,
@@ -117,8 +117,8 @@ def _advance(
 
     The new components, scene, score counts and chains are written into ``alive`` (K + N,), ``scene`` (1,),
     ``counts`` (L + N,) and ``links`` (N,), the objects' features into ``features_after`` (K + N, D). The second of the
-    ``parameter`` records (2,) is scratch. ``features`` are those of the objects, then those of the detections,
-    (K + N, D); where they play no part, both arrays are (0, 0).
+    ``parameter`` records (2,) is scratch. Where looks play no part, ``looks`` is None, what concerns them is not even
+    compiled, and ``features_after`` is (0, 0).
 
     Returns
     -------
@@ -129,8 +129,6 @@ def _advance(
     bring_to_step(p, tau)
     scene[0] = scene_before[0]
     observed = observe(boxes_xyxy, scores, labels, p)
-    looks = Looks(features[len(components) :], features[: len(components)])
-    has_looks = features.shape[1] > 0
     n = len(observed.scores)
 
     # Last frame's mixture, moved and widened, is the prior of this frame.
@@ -153,12 +151,12 @@ def _advance(
         count_claimed(counts[:classes], predicted, detection, observed.scores, kind)
         follow_chains(counts, chains, observed.grid.boxes_xyxy, observed.scores, kind, free, links)
         learn_birth_scores(counts[:classes], p.birth_score)
-    if has_looks:
+    if looks is not None:
         learn_likeness(predicted, observed.detection, sure, looks, scene)
         remember_looks(predicted, cover, looks, tau, p, features_after)
     survivors = renew(predicted, p)
     newborn(observed, chosen, scene, kind, counts, next_id, p, alive[survivors:])
-    if has_looks:
+    if looks is not None:
         first_looks(alive, survivors, survivors + len(chosen), looks.seen, features_after)
 
     pairs, log_unseen = _noted(graph, observed.detection, visible)
@@ -166,9 +164,9 @@ def _advance(
     return survivors + len(chosen), classes, chained, next_id + len(chosen), pairs, log_evidence + log_unseen
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def e_step(
-    predicted: Records, S: FloatArray, scene: Records, observed: Observed, looks: Looks, p: Record
+    predicted: Records, S: FloatArray, scene: Records, observed: Observed, looks: Looks | None, p: Record
 ) -> tuple[Graph, FloatArray, FloatArray, IntArray, float]:
     """Return the graph of responsibilities (row_start, column, beta), P_D, cover, who is sure, and the log evidence.
 
@@ -179,7 +177,6 @@ def e_step(
     shift = np.zeros((len(predicted), 2))
     cover = cover_from_last_frame(predicted, boxes)
     informed, moved = False, True
-    has_looks = looks.seen.shape[1] > 0
     sure = np.empty(0, np.int64)
     shift_prior = scene[0].shift_prior.copy()
     for n in range(p.rounds):
@@ -188,7 +185,7 @@ def e_step(
             row_start, column, log_likelihood = pair_log_likelihoods(predicted, boxes, S, at_mode, shift, observed, p)
         log_odds = pair_log_odds(row_start, log_likelihood, visible)
         last = n + 1 == p.rounds
-        if has_looks:
+        if looks is not None:
             if last:
                 sure = sure_without_looks(row_start, column, log_odds, len(observed.scores), p.sure_of_look)
             log_odds += likeness_evidence(row_start, column, predicted, observed.detection, looks, scene, p)
@@ -207,7 +204,7 @@ def e_step(
     return graph, visible, cover, sure, log_evidence
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def _claim(
     row_start: IntArray, column: IntArray, beta: FloatArray, columns: int, p: Record
 ) -> tuple[IntArray, FloatArray]:
@@ -226,7 +223,7 @@ def _claim(
     return detection, confidence
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def _innovations(predicted: Records, S: FloatArray, measured: FloatArray, detection: IntArray) -> FloatArray:
     """Return (K, 4) normalised innovations of the claimed detections; rows of objects without one are not set."""
     z = np.empty((len(predicted), 4))
@@ -238,7 +235,7 @@ def _innovations(predicted: Records, S: FloatArray, measured: FloatArray, detect
     return z
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def _explained(graph: Graph, detection: IntArray, columns: int) -> tuple[IntArray, FloatArray]:
     """Return (N,) who claims each detection, -1 for nobody, and (N,) the share that all components have in it."""
     row_start, column, beta = graph
@@ -252,7 +249,7 @@ def _explained(graph: Graph, detection: IntArray, columns: int) -> tuple[IntArra
     return owner, share
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def _noted(graph: Graph, frame_row: IntArray, visible: FloatArray) -> tuple[Records, float]:
     """Return the graph as records of :data:`PAIR`, and the log-probability that nobody is seen."""
     row_start, column, beta = graph
@@ -264,7 +261,7 @@ def _noted(graph: Graph, frame_row: IntArray, visible: FloatArray) -> tuple[Reco
     return pairs, log_unseen
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel(inline="always")
 def _m_step(
     predicted: Records,
     scene: Records,
@@ -414,10 +411,10 @@ def _step(
     tau, time_s = elapsed_tau(state, time_s)
     components, score_counts = state.components, state.score_counts
     alive, scene, counts, links = room_for_step(len(components), len(detections.scores), len(score_counts))
-    features = remembered = NO_FEATURES
+    looks, remembered = None, NO_FEATURES
     if detections.features is not None or len(state.features):
         features = _features(state, detections)
-        remembered = np.empty_like(features)
+        looks, remembered = Looks(features[len(components) :], features[: len(components)]), np.empty_like(features)
     count, classes, chained, next_id, pairs, log_evidence = _advance(
         components,
         state.scene,
@@ -426,7 +423,7 @@ def _step(
         detections.boxes_xyxy,
         detections.scores,
         detections.classes,
-        features,
+        looks,
         STILL if camera_affine is None else checked_affine(camera_affine),
         tau,
         state.next_id,
@@ -450,7 +447,7 @@ def _step(
     return new, StepInfo(components, new.components, pairs, log_evidence)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _report(components: Records, frame_index: int, coasting: bool, smoothed: bool, anchor: float) -> Records:
     """Return a row of :class:`Tracks` for each component to be reported."""
     rows = np.empty(len(components), TRACK)

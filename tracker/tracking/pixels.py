@@ -19,10 +19,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import Config, PixelsConfig
+from tracker.mixture.kernels import kernel
 from tracker.structures import (
     BLOB_TRACK,
     BlobTracks,
@@ -227,7 +227,7 @@ def share_out(
     return Shares(visible, start, member, *outcome)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _near(
     points: FloatArray, means: FloatArray, covariances: FloatArray, spreads: FloatArray, visible: NDArray[np.bool_]
 ) -> tuple[IntArray, IntArray]:
@@ -249,7 +249,7 @@ def _near(
     return start, member[:count].copy()
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _em(
     points: FloatArray,
     weights: FloatArray,
@@ -335,7 +335,7 @@ def _em(
     return responsibilities, unexplained, means, covariances, masses, counts, centres, scatters, objective
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _log_prior(
     inverse: FloatArray, offset: FloatArray, C: FloatArray, kappa: float, c: float, ratio: float, mass: float
 ) -> float:
@@ -426,7 +426,7 @@ def _areas(boxes_xyxy: FloatArray) -> FloatArray:
     return np.asarray((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(axis=1))
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _predict(
     components: Records, scene: Records, affine: FloatArray, tau: float, parameter: Records, predicted: Records
 ) -> tuple[FloatArray, FloatArray]:
@@ -562,7 +562,7 @@ def config_of_blobs(config: Config) -> Config:
     return config.model_copy(update={"tracking": tracking.model_copy(update={"motion": motion})})
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def _variances(components: Records, scene: Records, parameter: Records) -> FloatArray:
     R = np.empty((len(components), 4))
     for k in range(len(components)):

@@ -1,0 +1,26 @@
+"""How inner loops are compiled: the one set of options of every kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from numba import njit
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def kernel(**options: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator that compiles a function when it is first called and keeps the outcome on disk.
+
+    Division gives inf and nan as in NumPy, without a branch that raises. The wrapper that makes a kernel a C function
+    to point at is left out: nobody calls one, and it would take a twentieth of the first frame's compilation.
+
+    Parameters
+    ----------
+    options
+        What numba's ``njit`` takes, such as ``inline="always"``, besides these.
+    """
+    decorate: Any = njit  # its type does not know of the wrapper
+    return decorate(cache=True, error_model="numpy", no_cfunc_wrapper=True, **options)
