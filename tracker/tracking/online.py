@@ -38,6 +38,7 @@ from tracker.tracking.evidence import (
     pair_log_odds,
     refine,
 )
+from tracker.tracking.holding import STILL, Holder, checked_affine, elapsed_tau
 from tracker.tracking.lifecycle import (
     classes_seen,
     count_claimed,
@@ -49,7 +50,6 @@ from tracker.tracking.lifecycle import (
     renew,
     scored_as_objects,
 )
-from tracker.tracking.lookahead import Held, Window, hold
 from tracker.tracking.motion import (
     TAU_PER_S,
     adapt,
@@ -62,6 +62,7 @@ from tracker.tracking.motion import (
 )
 from tracker.tracking.state import (
     ASSIGNMENT,
+    CERTAIN,
     EXCLUSIVE,
     NO_FEATURES,
     PAIR,
@@ -69,18 +70,11 @@ from tracker.tracking.state import (
     Records,
     StepInfo,
     TrackerState,
-    cut,
     initial_state,
     parameters,
     room_for_step,
 )
 from tracker.tracking.uncertainty import ErrorLaws, continuity, error_covariances, error_laws
-
-LEAST_DETERMINANT = 1e-6
-CERTAIN = 1.0 - 1e-6
-"""Existence is never surer than this, nor its opposite."""
-STILL = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-"""The affine of a camera that stood still."""
 
 
 @kernel(inline="always")
@@ -361,14 +355,6 @@ def _demand_features(detections: Detections, appearance: str) -> None:
         )
 
 
-def checked_affine(camera_affine: ArrayLike) -> FloatArray:
-    """Return the map as an array; raise ValueError when it is not 2 x 3, finite and invertible."""
-    affine = np.array(camera_affine, dtype=np.float64, order="C")
-    if affine.shape != (2, 3) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:, :2])) < LEAST_DETERMINANT:
-        raise ValueError(f"camera_affine is {affine.tolist()}; it must be 2 x 3, finite and invertible")
-    return affine
-
-
 def _features(state: TrackerState, detections: Detections) -> FloatArray:
     """Return the features of the objects and of a frame's detections, (K + N, D), of length 1 or 0."""
     features, remembered = detections.features, state.features
@@ -381,24 +367,6 @@ def _features(state: TrackerState, detections: Detections) -> FloatArray:
     if kept != given:
         remembered = np.zeros((len(state.components), given))
     return np.concatenate([remembered, normalised(features)])
-
-
-def elapsed_tau(state: TrackerState, time_s: float) -> tuple[float, float]:
-    """Return the time since the state's frame in 1/25 s, and that of the new frame as a plain float.
-
-    Raises
-    ------
-    ValueError
-        When time is not finite or does not increase.
-    """
-    # A plain float whatever was given: other types of scalar would compile the step again.
-    time_s = float(time_s)
-    if not math.isfinite(time_s):
-        raise ValueError(f"time_s is {time_s}; it must be finite")
-    elapsed_s = time_s - state.time_s if state.frame_index else 1.0 / TAU_PER_S
-    if not elapsed_s > 0.0:
-        raise ValueError(f"time_s is {time_s}; it must be later than the last frame's {state.time_s}")
-    return elapsed_s * TAU_PER_S, time_s
 
 
 def _step(
@@ -486,7 +454,7 @@ def _told_when_asked(state: TrackerState, laws: ErrorLaws, name: str, rows: Reco
     return error_covariances(components, state.scene, rows["boxes_xyxy"], laws)
 
 
-class Tracker:
+class Tracker(Holder):
     """Follow many objects: feed each frame's detections, get the objects with their identities.
 
     Parameters
@@ -502,32 +470,15 @@ class Tracker:
     array([1])
     """
 
-    __slots__ = (
-        "_anchor",
-        "_appearance",
-        "_config",
-        "_info",
-        "_lag_frames",
-        "_laws",
-        "_parameter",
-        "_period_s",
-        "_smoothed",
-        "_state",
-        "_window",
-    )
+    __slots__ = ("_anchor", "_appearance", "_laws", "_parameter", "_smoothed")
 
     def __init__(self, config: Config | None = None) -> None:
-        self._config = Config() if config is None else config
+        super().__init__(config, initial_state())
         self._parameter = parameters(self._config)
-        self._period_s = 1.0 / self._config.tracking.frame_rate_hz
         self._smoothed = self._config.tracking.smoothing == "online"
         self._anchor = self._config.tracking.motion.anchor
         self._appearance = self._config.tracking.appearance
-        self._lag_frames = self._config.tracking.lag_frames
         self._laws = error_laws(self._config)
-        self._state = initial_state()
-        self._info: StepInfo | None = None
-        self._window: Window = ()
 
     def update(
         self,
@@ -557,69 +508,21 @@ class Tracker:
         ------
         ValueError
             When time does not increase, the map is not 2 x 3, finite and invertible, or the detections have no features
-        where ``tracking.appearance`` asks for them, or others than before.
+            where ``tracking.appearance`` asks for them, or others than before.
         """
         if self._appearance != "none":
             _demand_features(detections, self._appearance)
         if time_s is None:
-            time_s = self._state.time_s + self._period_s if self._state.frame_index else 0.0
+            time_s = self._due_s()
         self._state, self._info = _step(self._state, detections, self._parameter, time_s, camera_affine)
         tracks = self.tracks()
-        if not self._lag_frames:
-            return tracks
-        everybody = self.tracks(coasting=True)
-        affine = STILL if camera_affine is None else checked_affine(camera_affine)
-        newest = Held(self._state.time_s, affine, everybody, np.isin(everybody.ids, tracks.ids))
-        self._window = hold(self._window, newest, self._lag_frames)
-        return self._window[0].report if len(self._window) > self._lag_frames else Tracks.empty()
-
-    def flush(self) -> list[Tracks]:
-        """Return the reports that still wait, oldest first, and hold none any more.
-
-        There are as many as frames were taken in since the start or the last flush, but at most
-        ``tracking.lag_frames``. The mixture goes on; what comes later adds nothing to these reports.
-        """
-        waiting = [held.report for held in self._window[-self._lag_frames :]]
-        self._window = ()
-        return waiting
+        return self._hold_back(tracks, camera_affine) if self._lag_frames else tracks
 
     def tracks(self, coasting: bool = False) -> Tracks:
         """Return the objects of the newest frame; ``coasting`` adds those not seen in it and the tentative."""
         state = self._state
         rows = _report(state.components, state.frame_index, coasting, self._smoothed, self._anchor)
         return Tracks.of_rows(rows, partial(_told_when_asked, state, self._laws))
-
-    def cut(self) -> None:
-        """End all objects before the next frame, which shows another scene; their identities never come back.
-
-        Reports that wait still come; what was learned of the scores and noise stays.
-        """
-        self._state = cut(self._state)
-
-    def reset(self) -> None:
-        """Forget everything, waiting reports too; identities begin at 1 again."""
-        self._state = initial_state()
-        self._info = None
-        self._window = ()
-
-    @property
-    def state(self) -> TrackerState:
-        """All of the mixture that is carried from frame to frame; assign an earlier one to go back to it.
-
-        Waiting reports are not part of it. They speak of the frames that are left when a state is assigned, and
-        are dropped then: :meth:`flush` before, to have them.
-        """
-        return self._state
-
-    @state.setter
-    def state(self, state: TrackerState) -> None:
-        self._state = state
-        self._window = ()
-
-    @property
-    def info(self) -> StepInfo | None:
-        """What the last step learned; None before the first."""
-        return self._info
 
 
 def warm_up() -> None:

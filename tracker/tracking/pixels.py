@@ -35,17 +35,16 @@ from tracker.structures import (
     _Rows,
 )
 from tracker.tracking.evidence import cover_from_last_frame, detection_probability
-from tracker.tracking.lookahead import Held, Window, hold
+from tracker.tracking.holding import STILL, Holder, checked_affine, elapsed_tau
 from tracker.tracking.motion import TAU_PER_S, bring_to_step, measurement_variance, predict, predicted_boxes
-from tracker.tracking.online import CERTAIN, STILL, checked_affine, elapsed_tau
 from tracker.tracking.state import (
+    CERTAIN,
     COMPONENT,
     PAIR,
     Record,
     Records,
     StepInfo,
     TrackerState,
-    cut,
     initial_state,
     parameters,
 )
@@ -769,7 +768,7 @@ def _blob_covariances(components: Records) -> FloatArray:
     return np.asarray(covariances)
 
 
-class PixelTracker:
+class PixelTracker(Holder):
     """Follow objects by their pixels: feed each frame's foreground, get the objects with their identities.
 
     As :class:`tracker.Tracker` does with boxes.
@@ -780,15 +779,12 @@ class PixelTracker:
         See :func:`tracker.load_config`; the defaults when left out.
     """
 
-    __slots__ = ("_config", "_info", "_laws", "_shares", "_state", "_window")
+    __slots__ = ("_laws", "_shares")
 
     def __init__(self, config: Config | None = None) -> None:
-        self._config = Config() if config is None else config
-        self._state = first_state()
-        self._info: StepInfo | None = None
-        self._shares: Shares | None = None
+        super().__init__(config, first_state())
         self._laws = error_laws(self._config)
-        self._window: Window = ()
+        self._shares: Shares | None = None
 
     def update(
         self, foreground: Foreground, time_s: float | None = None, camera_affine: ArrayLike | None = None
@@ -810,25 +806,12 @@ class PixelTracker:
             When time does not increase or the map is not 2 x 3, finite and invertible.
         """
         if time_s is None:
-            period_s = 1.0 / self._config.tracking.frame_rate_hz
-            time_s = self._state.time_s + period_s if self._state.frame_index else 0.0
+            time_s = self._due_s()
         self._state, self._info, self._shares = step(
             self._state, foreground, self._config, time_s=time_s, camera_affine=camera_affine
         )
-        tracks, lag = self.tracks(), self._config.tracking.lag_frames
-        if not lag:
-            return tracks
-        everybody = self.tracks(coasting=True)
-        affine = STILL if camera_affine is None else checked_affine(camera_affine)
-        newest = Held(self._state.time_s, affine, everybody, np.isin(everybody.ids, tracks.ids))
-        self._window = hold(self._window, newest, lag)
-        return self._window[0].report if len(self._window) > lag else BlobTracks.empty()
-
-    def flush(self) -> list[Tracks]:
-        """Return the reports that still wait, oldest first, and hold none any more."""
-        waiting = [held.report for held in self._window[-self._config.tracking.lag_frames or len(self._window) :]]
-        self._window = ()
-        return waiting
+        tracks = self.tracks()
+        return self._hold_back(tracks, camera_affine) if self._lag_frames else tracks
 
     def tracks(self, coasting: bool = False) -> BlobTracks:
         """Return the objects of the newest frame; ``coasting`` adds those not seen in it and the tentative."""
@@ -862,28 +845,10 @@ class PixelTracker:
         margin = _KEPT_MARGIN * c["scale"][:, None]
         return np.hstack([c["box"][:, :2] - margin, c["box"][:, 2:] + margin])
 
-    def cut(self) -> None:
-        """End all objects before the next frame, which shows another scene; their identities never come back."""
-        self._state = cut(self._state)
-
     def reset(self) -> None:
         """Forget everything, waiting reports too; identities begin at 1 again."""
-        self._state, self._info, self._shares, self._window = first_state(), None, None, ()
-
-    @property
-    def state(self) -> TrackerState:
-        """All of the mixture that is carried from frame to frame; assign an earlier one to go back to it."""
-        return self._state
-
-    @state.setter
-    def state(self, state: TrackerState) -> None:
-        self._state = state
-        self._window = ()
-
-    @property
-    def info(self) -> StepInfo | None:
-        """What the last step learned; None before the first."""
-        return self._info
+        super().reset()
+        self._shares = None
 
     @property
     def shares(self) -> Shares | None:

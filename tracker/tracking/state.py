@@ -26,6 +26,8 @@ CHAIN_LENGTH = 8
 """Consecutive overlapping detections that prove an object where nobody claimed them."""
 RECENT_CENTRES = 4
 LIKENESS_BINS = 16
+CERTAIN = 1.0 - 1e-6
+"""Existence is never surer than this, nor its opposite."""
 RESPONSIBILITIES = ("exclusive", "independent", "assignment")
 EXCLUSIVE, INDEPENDENT, ASSIGNMENT = range(3)
 
