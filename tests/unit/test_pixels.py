@@ -14,7 +14,7 @@ from tracker.config import Config
 from tracker.errors import ConfigurationError
 from tracker.structures import BlobTracks, Foreground, Status
 from tracker.tracking.online import Tracker
-from tracker.tracking.pixels import PixelTracker
+from tracker.tracking.pixels import PixelTracker, first_state, step
 
 RATE_HZ = 25.0
 
@@ -174,6 +174,17 @@ def test_places_of_those_who_have_moved_are_kept() -> None:
     config = load_config(overrides=["tracking.pixels.keep_visible=false"])
     tracker, _ = followed(lambda n: [(40.0 + 2.0 * n, 60.0, 24.0, 60.0)], 30, config)
     assert tracker.occupied_xyxy.shape == (0, 4)
+
+
+def test_the_tracker_takes_the_steps_that_the_function_takes() -> None:
+    tracker, state, config = PixelTracker(), first_state(), Config()
+    for n in (*range(6), 8, 9, 13, 14, 15):  # steps of several lengths
+        tracker.update(drawn(crossing(n)), n / RATE_HZ)
+        state, info, _ = step(state, drawn(crossing(n)), config, time_s=n / RATE_HZ)
+        assert tracker.state.components.tobytes() == state.components.tobytes()
+        assert tracker.info is not None
+        assert tracker.info.log_likelihood == info.log_likelihood
+    assert state.next_id == 3
 
 
 def test_nothing_to_see_is_ordinary() -> None:

@@ -430,7 +430,8 @@ def _predict(
     components: Records, scene: Records, affine: FloatArray, tau: float, parameter: Records, predicted: Records
 ) -> tuple[FloatArray, FloatArray]:
     """Move the components as in box mode; return (K,) the share of each that is hidden, and P_D."""
-    p = parameter[0]
+    parameter[1] = parameter[0]
+    p = parameter[1]
     bring_to_step(p, tau)
     predict(components, scene, affine, tau, p, predicted)
     cover = cover_from_last_frame(predicted, predicted_boxes(predicted, ANCHOR))
@@ -529,9 +530,19 @@ def step(
     ValueError
         When time does not increase or the map is not 2 x 3, finite and invertible.
     """
+    return _step(state, foreground, config, parameters(config_of_blobs(config)), time_s, camera_affine)
+
+
+def _step(
+    state: TrackerState,
+    foreground: Foreground,
+    config: Config,
+    parameter: Records,
+    time_s: float,
+    camera_affine: ArrayLike | None,
+) -> tuple[TrackerState, StepInfo, Shares]:
     settings = config.tracking.pixels
     tau, time_s = elapsed_tau(state, time_s)
-    parameter = parameters(config_of_blobs(config))
     predicted = np.empty(len(state.components), BLOB)
     affine = STILL if camera_affine is None else checked_affine(camera_affine)
     cover, visible = _predict(state.components, state.scene, affine, tau, parameter, predicted)
@@ -779,10 +790,11 @@ class PixelTracker(Holder):
         See :func:`tracker.load_config`; the defaults when left out.
     """
 
-    __slots__ = ("_laws", "_shares")
+    __slots__ = ("_laws", "_parameter", "_shares")
 
     def __init__(self, config: Config | None = None) -> None:
         super().__init__(config, first_state())
+        self._parameter = parameters(config_of_blobs(self._config))
         self._laws = error_laws(self._config)
         self._shares: Shares | None = None
 
@@ -807,8 +819,8 @@ class PixelTracker(Holder):
         """
         if time_s is None:
             time_s = self._due_s()
-        self._state, self._info, self._shares = step(
-            self._state, foreground, self._config, time_s=time_s, camera_affine=camera_affine
+        self._state, self._info, self._shares = _step(
+            self._state, foreground, self._config, self._parameter, time_s, camera_affine
         )
         tracks = self.tracks()
         return self._hold_back(tracks, camera_affine) if self._lag_frames else tracks
