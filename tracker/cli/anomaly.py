@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from tracker.cli.common import ConfigOption, SetOption, one_line_errors
+from tracker.cli.common import ConfigOption, SetOption, demand_positive, one_line_errors
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,8 +49,7 @@ def anomaly(
 
     Example: track anomaly --tracks in-tracks/tracks.txt --video in.mp4
     """
-    if fps is not None and not 0.0 < fps < float("inf"):
-        raise typer.BadParameter(f"{fps:g} is not a positive number", param_hint="--fps")
+    demand_positive(fps, "--fps")
     with one_line_errors():
         from tracker.app.anomalies import find_anomalies
         from tracker.config import load_config

@@ -76,6 +76,12 @@ def demand_classes(config: Config, classes: str | None, detections: Path | None)
         raise typer.BadParameter("are those of a model or of detections: --model, --detections", param_hint="--classes")
 
 
+def demand_positive(value: float | None, option: str) -> None:
+    """Refuse a number that is given but not positive and finite."""
+    if value is not None and not 0.0 < value < float("inf"):
+        raise typer.BadParameter(f"{value:g} is not a positive number", param_hint=option)
+
+
 def appearance_settings(appearance: str | None) -> list[str]:
     """Return what ``--appearance`` sets in the configuration."""
     if appearance is None:

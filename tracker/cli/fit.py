@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from tracker.cli.common import ConfigOption, SetOption, counting_bar, one_line_errors
+from tracker.cli.common import ConfigOption, SetOption, counting_bar, demand_positive, one_line_errors
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,8 +58,7 @@ def fit(
 
     Example: track fit --detections recordings/ -o fitted.yaml; then track --config fitted.yaml --video in.mp4
     """
-    if fps is not None and not 0.0 < fps < float("inf"):
-        raise typer.BadParameter(f"{fps:g} is not a positive number", param_hint="--fps")
+    demand_positive(fps, "--fps")
     if truth is not None and unchecked:
         raise typer.BadParameter("goes without --truth, by which everything is checked", param_hint="--unchecked")
     console = Console(stderr=True)

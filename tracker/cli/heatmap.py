@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tracker.cli.common import ConfigOption, SetOption, one_line_errors
+from tracker.cli.common import ConfigOption, SetOption, demand_positive, one_line_errors
 
 
 class What(StrEnum):
@@ -67,9 +67,9 @@ def heatmap(
 
     Example: track heatmap --tracks in-tracks/tracks.txt --video in.mp4 --what direction
     """
-    for value, name in ((fps, "--fps"), (cell, "--cell"), (spread, "--spread")):
-        if value is not None and not 0.0 < value < float("inf"):
-            raise typer.BadParameter(f"{value:g} is not a positive number", param_hint=name)
+    demand_positive(fps, "--fps")
+    demand_positive(cell, "--cell")
+    demand_positive(spread, "--spread")
     if frame is not None and video is None:
         raise typer.BadParameter("is a frame of --video", param_hint="--frame")
     with one_line_errors():

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tracker.cli.common import ConfigOption, SetOption, one_line_errors
+from tracker.cli.common import ConfigOption, SetOption, demand_positive, one_line_errors
 
 
 def refine(
@@ -41,8 +41,7 @@ def refine(
 
     Example: track refine --tracks in-tracks/tracks.txt --detections det.txt -o better.csv
     """
-    if fps is not None and not 0.0 < fps < float("inf"):
-        raise typer.BadParameter(f"{fps:g} is not a positive number", param_hint="--fps")
+    demand_positive(fps, "--fps")
     with one_line_errors():
         from tracker.app.refining import refine_file
         from tracker.config import load_config

@@ -20,6 +20,7 @@ from tracker.cli.common import (
     SetOption,
     appearance_settings,
     demand_classes,
+    demand_positive,
     detector_settings,
     display,
     one_line_errors,
@@ -107,10 +108,8 @@ def track(
         return
     if video is None and detections is None:
         raise typer.BadParameter("nothing to track: give --video, --detections or both", param_hint="--video")
-    if fps is not None and not 0.0 < fps < float("inf"):
-        raise typer.BadParameter(f"{fps:g} is not a positive number", param_hint="--fps")
-    if forecast is not None and not 0.0 < forecast < float("inf"):
-        raise typer.BadParameter(f"{forecast:g} is not a positive number", param_hint="--forecast")
+    demand_positive(fps, "--fps")
+    demand_positive(forecast, "--forecast")
     if forecast is not None and (video is None or no_video):
         raise typer.BadParameter("is drawn on the overlay, which needs --video", param_hint="--forecast")
     with one_line_errors():
