@@ -62,8 +62,6 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     arguments = parser.parse_args()
     sequences = find_sequences(arguments.root)
-    if not sequences:
-        raise SystemExit(f"{arguments.root}: holds no SET/SEQUENCE with det/det.txt and gt/gt.txt")
     variants = {"default": load_config()}
     for piece, keys in PIECES.items():
         if arguments.only in piece:

@@ -66,8 +66,6 @@ def accuracy(arguments: argparse.Namespace) -> None:
         raise SystemExit(f"{arguments.tracker}: not installed; at hand: {', '.join(installed())}")
     config = load_config(arguments.config, arguments.set or ())
     sequences = find_sequences(arguments.root)
-    if not sequences:
-        raise SystemExit(f"{arguments.root}: holds no SET/SEQUENCE with det/det.txt and gt/gt.txt")
     seeds = range(1, arguments.seeds + 1) if arguments.seeds else (0,)
     jobs = [
         Job(sequence, config, seed, arguments.every, arguments.camera, arguments.tracker)

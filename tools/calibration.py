@@ -362,8 +362,6 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     sets = by_set(arguments.data, arguments.processes)
-    if not sets:
-        raise SystemExit(f"{arguments.data}: holds no SET/SEQUENCE/det/det.txt with gt/gt.txt")
     show(sets)
     if arguments.fit:
         show_fit(sets)

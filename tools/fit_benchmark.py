@@ -112,8 +112,6 @@ def main() -> None:
         simulated(ways, arguments.prior_weight, arguments.processes)
         return
     sequences = find_sequences(arguments.root)
-    if not sequences:
-        raise SystemExit(f"{arguments.root}: holds no SET/SEQUENCE with det/det.txt and gt/gt.txt")
     table = Table(title=f"learned from {'other sequences of the set' if arguments.learn == 'same' else 'other sets'}")
     for heading in ("set", "way", "HOTA", "IDF1", "log-likelihood", "taken over"):
         table.add_column(heading, justify="right" if heading in {"HOTA", "IDF1"} else "left")

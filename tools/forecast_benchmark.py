@@ -96,11 +96,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count(), metavar="N")
     arguments = parser.parse_args()
     config = load_config(arguments.config, arguments.set or ())
-    sequences = find_sequences(arguments.root)
-    if arguments.sets:
-        sequences = [s for s in sequences if s.set_name in arguments.sets.split(",")]
-    if not sequences:
-        raise SystemExit(f"{arguments.root}: holds no SET/SEQUENCE with det/det.txt and gt/gt.txt")
+    sequences = find_sequences(arguments.root, arguments.sets)
     warm_up()
     with ProcessPoolExecutor(arguments.processes) as pool:
         done = pool.map(partial(run, config=config, camera=arguments.camera), sequences)

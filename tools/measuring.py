@@ -71,13 +71,19 @@ class Job:
     tracker: str = "ours"
 
 
-def find_sequences(root: Path) -> list[Sequence]:
-    """Return all sequences with detections and truth below ROOT/SET/NAME."""
-    return [
+def find_sequences(root: Path, sets: str | None = None) -> list[Sequence]:
+    """Return the sequences with detections and truth below ROOT/SET/NAME, of the sets named (A,B); none is an exit."""
+    found = [
         Sequence(path.parents[1])
         for path in sorted(root.glob("*/*/det/det.txt"))
         if (path.parents[1] / "gt" / "gt.txt").is_file()
     ]
+    if sets:
+        found = [sequence for sequence in found if sequence.set_name in sets.split(",")]
+    if not found:
+        where = f"of {sets} " if sets else ""
+        raise SystemExit(f"{root}: holds no SET/SEQUENCE {where}with det/det.txt and gt/gt.txt")
+    return found
 
 
 @lru_cache(maxsize=64)

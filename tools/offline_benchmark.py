@@ -99,11 +99,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count(), metavar="N")
     arguments = parser.parse_args()
     config = load_config(arguments.config, arguments.set or ())
-    sequences = find_sequences(arguments.root)
-    if arguments.sets:
-        sequences = [s for s in sequences if s.set_name in arguments.sets.split(",")]
-    if not sequences:
-        raise SystemExit(f"{arguments.root}: holds no SET/SEQUENCE with det/det.txt and gt/gt.txt")
+    sequences = find_sequences(arguments.root, arguments.sets)
     seeds = range(1, arguments.seeds + 1) if arguments.seeds else (0,)
     jobs = [(sequence, seed) for sequence in sequences for seed in seeds]
     warm_up()
