@@ -107,13 +107,7 @@ def find_anomalies(
     TrackerError
         For input that cannot be used, fewer than three tracks among it, or output that cannot be written.
     """
-    scene = read_scene(
-        tracks,
-        video=video,
-        frame_rate_hz=frame_rate_hz,
-        assumed_hz=config.tracking.frame_rate_hz,
-        notice=notice,
-    )
+    scene = read_scene(tracks, config, video=video, frame_rate_hz=frame_rate_hz, notice=notice)
     table = scene.table
     count = len(np.unique(table.ids))
     if count < FEWEST_TRACKS:

@@ -22,6 +22,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from tracker.app.rates import assumed_rate_hz
 from tracker.config import Config
 from tracker.detection.recorded import RecordedDetector
 from tracker.errors import ConfigurationError, FormatError
@@ -244,8 +245,7 @@ def find_recordings(
             rate_hz = rate_hz or config.tracking.frame_rate_hz
             recordings.append(Recording(name, rate_hz, frames, truths[name] if truths else None))
     if assumed:
-        rate = config.tracking.frame_rate_hz
-        notice(f"frame rate: not known; {rate:g} Hz (tracking.frame_rate_hz) is assumed, --fps gives it")
+        assumed_rate_hz(config, notice)
     heard = sum(int((d.scores >= config.tracking.association.score_floor).sum()) for r in recordings for d in r.frames)
     total = sum(len(r.frames) for r in recordings)
     if total < LEAST_FRAMES or heard < LEAST_DETECTIONS:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from tracker.app.rates import assumed_rate_hz
 from tracker.config import Config
 from tracker.detection.base import Detector, NeuralDetector, Segmenter
 from tracker.detection.recorded import RecordedDetector
@@ -246,9 +247,7 @@ def _settle_rate(job: Job, rates_hz: Mapping[str, float | None], notice: Callabl
     """Return the first rate that is known, and tell where another one disagrees or none is known."""
     known = [(source, rate_hz) for source, rate_hz in rates_hz.items() if rate_hz is not None]
     if not known:
-        assumed_hz = job.config.tracking.frame_rate_hz
-        notice(f"frame rate: not known; {assumed_hz:g} Hz (tracking.frame_rate_hz) is assumed, --fps gives it")
-        return assumed_hz
+        return assumed_rate_hz(job.config, notice)
     (first, settled_hz), *others = known
     for source, rate_hz in others:
         if not _same_rate(rate_hz, settled_hz):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tracker.app.outputs import DIAGNOSTICS, TRACKS
+from tracker.app.rates import assumed_rate_hz
 from tracker.config import Config
 from tracker.errors import FormatError, VideoError
 from tracker.evaluation.heat import Heat, doors, heat, scales
@@ -70,11 +71,11 @@ class Mapped:
 
 def read_scene(
     tracks: Path,
+    config: Config,
     *,
     video: Path | None = None,
     frame: int | None = None,
     frame_rate_hz: float | None = None,
-    assumed_hz: float = 30.0,
     notice: Notice = lambda _: None,
 ) -> Scene:
     """Read tracks of any format, and the ground that they lie on.
@@ -83,14 +84,14 @@ def read_scene(
     ----------
     tracks
         The file.
+    config
+        Gives the rate where none is known.
     video
         The pictures: a video, a folder of images or a pattern.
     frame
         Number of the frame to lie on; the median of some frames when left out.
     frame_rate_hz
         The rate; that of a ``seqinfo.ini`` beside the tracks, or of the video, when left out.
-    assumed_hz
-        The rate where none is known.
     notice
         Called with each line that the user should see.
 
@@ -119,8 +120,7 @@ def read_scene(
                 rate_hz = source.frame_rate_hz
         image = _ground(video, frame)
     if rate_hz is None:
-        rate_hz = assumed_hz
-        notice(f"frame rate: not known; {rate_hz:g} Hz (tracking.frame_rate_hz) is assumed, --fps gives it")
+        rate_hz = assumed_rate_hz(config, notice)
     if size_px is None:
         right_lower = (table.boxes_ltwh[:, :2] + table.boxes_ltwh[:, 2:]).max(axis=0)
         size_px = (max(16, int(np.ceil(right_lower[0]))), max(16, int(np.ceil(right_lower[1]))))
@@ -168,14 +168,7 @@ def map_heat(
     TrackerError
         For input that cannot be used or output that cannot be written.
     """
-    scene = read_scene(
-        tracks,
-        video=video,
-        frame=frame,
-        frame_rate_hz=frame_rate_hz,
-        assumed_hz=config.tracking.frame_rate_hz,
-        notice=notice,
-    )
+    scene = read_scene(tracks, config, video=video, frame=frame, frame_rate_hz=frame_rate_hz, notice=notice)
     cell = max(scene.size_px) / _GRID if cell_px is None else cell_px
     beside = tracks.with_name(DIAGNOSTICS)
     told = diagnostics or (beside if tracks.name == TRACKS and beside.is_file() else None)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tracker.app.rates import assumed_rate_hz
 from tracker.config import Config
 from tracker.errors import FormatError
 from tracker.formats.catalogue import read_recorded, read_tables, write_table
@@ -106,8 +107,7 @@ def refine_file(
     motion = None if camera_motion is None else read_camera_motion(camera_motion)
     rate_hz = frame_rate_hz or _rate_beside([tracks] if detections is None else [tracks, detections])
     if rate_hz is None:
-        rate_hz = config.tracking.frame_rate_hz
-        notice(f"frame rate: not known; {rate_hz:g} Hz (tracking.frame_rate_hz) is assumed, --fps gives it")
+        rate_hz = assumed_rate_hz(config, notice)
     refined = _rounded(refine(table, config, frame_rate_hz=rate_hz, detections=found, camera_motion=motion))
     path = output or tracks.with_name(f"{tracks.stem}-refined{tracks.suffix}")
     losses = write_table(path, refined, sequence=sequence)
