@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -16,6 +17,8 @@ from limits import files_up_to
 from streams import PATIENCE_S, ManualClock, PictureServer, picture
 
 from tracker import track_video
+from tracker.app import fans
+from tracker.app.fans import FanMaker
 from tracker.app.hub import Hub, LiveFrame, LiveStats
 from tracker.app.inputs import Job
 from tracker.app.live import LiveJob, LiveSummary, run_live, track_live
@@ -27,6 +30,7 @@ from tracker.formats.motchallenge import read_detections
 from tracker.media import camera
 from tracker.media.regions import RegionCount
 from tracker.structures import Detections, Image
+from tracker.tracking.forecast import Fans
 
 FRAMES, RATE_HZ = 30, 10
 CONFIG = Config(live=LiveConfig(backoff_s=0.01, detector_failures=3), tracking=TrackingConfig(camera_motion="none"))
@@ -141,6 +145,25 @@ def test_a_file_gives_what_it_gives_offline(clip: Path, tmp_path: Path) -> None:
     assert summary.files == [tmp_path / "overlay.mp4", tmp_path / "tracks.txt"]
     assert watcher.closed
     assert watcher.snapshot().stats.state == "ended"
+
+
+def test_fans_are_foretold_only_where_they_are_drawn(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foretold: list[int] = []
+
+    class Counted(FanMaker):
+        def __call__(self, *arguments: Any) -> Fans:
+            foretold.append(1)
+            return super().__call__(*arguments)
+
+    monkeypatch.setattr(fans, "FanMaker", Counted)
+    config = CONFIG.model_copy(update={"overlay": OverlayConfig(forecast_s=1.0)})
+    _, unseen = replay(clip, config=config)
+    assert not foretold
+    _, seen = replay(clip, config=config, record=tmp_path)
+    assert len(foretold) == FRAMES
+    assert unseen.ids == seen.ids
 
 
 def test_the_generator_yields_frames_and_tracks(server: PictureServer) -> None:

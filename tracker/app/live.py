@@ -182,7 +182,7 @@ def run_live(
     news = _News(notice)
     with ExitStack() as stack:
         stack.callback(hub.close)
-        follower = _Follower(job, news.say)
+        follower = _Follower(job, news.say, with_fans=show or record is not None)
         window = stack.enter_context(Window(f"track {job.source}")) if show else None
         hub.report(LiveStats())
         progress(LiveStats())
@@ -229,9 +229,11 @@ class _Seen:
 
 
 class _Follower:
-    """Detector and tracker of one source."""
+    """Detector and tracker of one source; ``with_fans`` says that somebody draws what is forecast."""
 
-    def __init__(self, job: LiveJob, notice: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, job: LiveJob, notice: Callable[[str], None] = lambda _: None, *, with_fans: bool = False
+    ) -> None:
         if job.config.tracking.lag_frames:
             raise ConfigurationError(
                 f"tracking.lag_frames is {job.config.tracking.lag_frames}; live it must be 0: reports cannot wait"
@@ -245,7 +247,8 @@ class _Follower:
         self._limit = job.config.live.detector_failures
         self._segmenter = chosen_segmenter(self._job)
         self._tracker = Tracker(job.config) if self._segmenter is None else PixelTracker(job.config)
-        self._foretell = fan_maker(config_of_blobs(job.config) if self._segmenter else job.config)
+        moving = config_of_blobs(job.config) if self._segmenter else job.config
+        self._foretell = fan_maker(moving) if with_fans else None
         self._extract = feature_extractor(job.config)
         self._recorded = _recorded_detector(job)
         given = self._recorded is not None or self._segmenter is not None
