@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tracker.app.hub import Event, Hub, LiveFrame, LiveStats, Snapshot
 from tracker.app.telemetry import STALLED_AFTER_S, health, metrics_text, page_header, state_of, tracks_record
+from tracker.confidence import ellipse_squared_radius
 from tracker.media.regions import Area, Line, RegionCount
-from tracker.structures import Status, Tracks
+from tracker.structures import BlobTracks, Status, Tracks
 
 TRACKS = Tracks(
     ids=np.array([3, 8]),
@@ -130,7 +132,21 @@ def test_the_page_gets_columns_of_equal_length_and_the_covariance_of_the_centre(
     assert {len(column) for column in header["tracks"].values()} == {2}
     # Rows and columns of the covariance are centre x, centre y, width, height.
     assert header["tracks"]["center_covariance"] == [[0.0, 1.0, 5.0], [16.0, 17.0, 21.0]]
+    # The second is known no better than to its box.
+    assert header["tracks"]["ellipse_radius"] == [pytest.approx(ellipse_squared_radius(0.95) ** 0.5, abs=1e-4), 0.0]
     assert header["stats"]["latency_p99_ms"] == 48.0
+
+
+def test_the_page_gets_the_outline_of_a_blob() -> None:
+    """Evenly filled, an ellipse with half axes a and b has variances a^2/4 and b^2/4."""
+    fields = {name: getattr(TRACKS, name) for name in Tracks.__slots__}
+    shapes = np.stack([np.diag([25.0, 100.0]), np.diag([100.0, 4.0])])
+    blobs = BlobTracks(**fields, parent_ids=np.zeros(2, np.int64), blob_covariances=shapes)
+    snapshot = moment()
+    assert snapshot.frame is not None
+    tracks = page_header(replace(snapshot, frame=replace(snapshot.frame, tracks=blobs)), 0)["tracks"]
+    assert tracks["center_covariance"] == [[25.0, 0.0, 100.0], [100.0, 0.0, 4.0]]
+    assert tracks["ellipse_radius"] == [2.0, 0.0]  # the second is wider than its box
 
 
 def test_the_page_gets_the_events_it_has_not_got() -> None:

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from tracker.app.hub import LiveFrame, Snapshot, State
 from tracker.classes import class_text
+from tracker.media.ellipses import ellipses_of
 from tracker.media.regions import Area, Line, words_of
 from tracker.structures import Status
 
@@ -85,9 +86,10 @@ def page_header(snapshot: Snapshot, after_event: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``tracks`` has a list per column; ``center_covariance`` holds var(x), cov(x, y), var(y) in px^2, ``classes``
-        each object's class by name or else number, and ``class_texts`` what the picture says of it. ``regions`` has
-        their points in pixels.
+        ``tracks`` has a list per column; ``center_covariance`` holds var(x), cov(x, y), var(y) in px^2 of the ellipse
+        about the middle of each box, of a blob those of its pixels, and ``ellipse_radius`` its Mahalanobis radius, 0
+        for none to be drawn; ``classes`` each object's class by name or else number, and ``class_texts`` what the
+        picture says of it. ``regions`` has their points in pixels.
     """
     header: dict[str, Any] = {
         "state": state_of(snapshot),
@@ -102,7 +104,7 @@ def page_header(snapshot: Snapshot, after_event: int) -> dict[str, Any]:
     }
     if (frame := snapshot.frame) is not None:
         tracks = frame.tracks
-        covariances = tracks.covariances[:, [0, 0, 1], [0, 1, 1]]
+        covariances, radii = ellipses_of(tracks)
         header |= {
             "frame": frame.index,
             "time_s": round(frame.time_s, 4),
@@ -125,7 +127,8 @@ def page_header(snapshot: Snapshot, after_event: int) -> dict[str, Any]:
                 "scores": tracks.scores.round(2).tolist(),
                 "status": tracks.status.tolist(),
                 "ages_s": [round(age_s, 1) for age_s in snapshot.ages_s],
-                "center_covariance": covariances.round(2).tolist(),
+                "center_covariance": covariances[:, [0, 0, 1], [0, 1, 1]].round(2).tolist(),
+                "ellipse_radius": radii.round(4).tolist(),
             },
         }
     return header

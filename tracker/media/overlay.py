@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.classes import class_text
-from tracker.confidence import ellipse_squared_radius
 from tracker.config import OverlayConfig
+from tracker.media.ellipses import ellipses_of
 from tracker.media.region_painter import RegionPainter
 from tracker.media.regions import Area, Line, RegionCount
-from tracker.structures import BlobTracks, FloatArray, Frame, Image, Status, Tracks
+from tracker.structures import FloatArray, Frame, Image, Status, Tracks
 from tracker.tracking.forecast import Fans
 
 Color: TypeAlias = tuple[int, int, int]
@@ -29,7 +29,6 @@ Color: TypeAlias = tuple[int, int, int]
 
 _CASING: Color = (26, 22, 22)
 _FAINT: Color = (150, 150, 150)
-_OUTLINE = 4.0  # squared Mahalanobis distance of the outline of an ellipse that is filled evenly
 _GOLDEN_RATIO = (math.sqrt(5.0) - 1.0) / 2.0
 _OKLAB_TO_LMS_ROOTS = np.array(
     [
@@ -136,8 +135,7 @@ class OverlayPainter:
             for track_id, box, status in zip(shown.ids.tolist(), corners.tolist(), shown.status.tolist(), strict=True):
                 _draw_box(image, box, status, self._inks[track_id], pen)
         if self._config.ellipses:
-            colors = [self._colors[track_id] for track_id in named.ids.tolist()]
-            _draw_ellipses(image, named.boxes_xyxy, _ellipses(named), colors, pen)
+            _draw_ellipses(image, named, [self._colors[track_id] for track_id in named.ids.tolist()], pen)
         if self._config.labels:
             self._draw_labels(image, named, pen)
         return image
@@ -340,34 +338,21 @@ def _fill_rows(
             ground[:] = ink[max(before - x, 0) :][: ground.shape[1]]
 
 
-def _ellipses(tracks: Tracks) -> FloatArray:
-    """Return (n, 2, 2) covariances whose 95 % ellipses are to be drawn: of each position, or the outline of a blob."""
-    if isinstance(tracks, BlobTracks):
-        return tracks.blob_covariances * (_OUTLINE / ellipse_squared_radius(0.95))
-    return tracks.covariances[:, :2, :2]
-
-
-def _draw_ellipses(
-    image: Image, boxes_xyxy: FloatArray, covariances: FloatArray, colors: Sequence[Color], pen: _Pen
-) -> None:
-    """Draw where each box's centre lies with 95 % probability, as far as that is known to less than a box."""
-    # Of a place that is known no better than to a whole box, the ellipse would only hide the picture.
-    reach_px = np.sqrt(
-        ellipse_squared_radius(0.95) * np.diagonal(covariances, axis1=1, axis2=2).max(axis=1, initial=0.0)
-    )
-    clear = reach_px <= (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).max(axis=1, initial=0.0)
-    boxes_xyxy, covariances = boxes_xyxy[clear], covariances[clear]
-    colors = [color for color, is_clear in zip(colors, clear, strict=True) if is_clear]
-    if not colors:
+def _draw_ellipses(image: Image, tracks: Tracks, colors: Sequence[Color], pen: _Pen) -> None:
+    """Draw each object's ellipse about the middle of its box."""
+    covariances, radii = ellipses_of(tracks)
+    rows = np.flatnonzero(radii)
+    if not len(rows):
         return
+    colors, boxes_xyxy = [colors[row] for row in rows.tolist()], tracks.boxes_xyxy[rows]
+    covariances = covariances[rows] * radii[rows, None, None] ** 2
     # The Cholesky factor maps a circle onto the ellipse of equal Mahalanobis distance.
     xx = np.sqrt(np.maximum(covariances[:, 0, 0], 1e-12))
     yx = covariances[:, 0, 1] / xx
     yy = np.sqrt(np.maximum(covariances[:, 1, 1] - yx**2, 0.0))
-    radius = math.sqrt(ellipse_squared_radius(0.95))
-    longest_px = radius * max(xx.max(), np.hypot(yx, yy).max())
+    longest_px = max(xx.max(), np.hypot(yx, yy).max())
     angle = np.linspace(0.0, 2.0 * np.pi, min(20 + int(longest_px / 6.0), 72), endpoint=False)
-    x, y = radius * np.cos(angle), radius * np.sin(angle)
+    x, y = np.cos(angle), np.sin(angle)
     offsets = np.stack([xx[:, None] * x, yx[:, None] * x + yy[:, None] * y], axis=2)
     outward = offsets / np.maximum(np.hypot(offsets[..., 0], offsets[..., 1]), 1e-6)[..., None]
     centers = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2

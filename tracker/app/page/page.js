@@ -1,7 +1,6 @@
 // The page of a live tracker. One message of the WebSocket is one picture with its tracks; the overlay is drawn
 // here, at the resolution of the screen.
 
-const ELLIPSE_95 = 4.992; // squared radius of the 95 % ellipse, see tracker/confidence.py
 const GOLDEN_RATIO = (Math.sqrt(5) - 1) / 2;
 const TRAIL_S = 2;
 const TRAIL_SPACING = 0.005; // of the picture's size
@@ -70,6 +69,7 @@ function rowsOf(header) {
     .map((id, row) => ({
       id, box: t.boxes_xyxy[row], class: t.classes[row], classText: t.class_texts[row], score: t.scores[row],
       status: t.status[row], age: t.ages_s[row], covariance: t.center_covariance[row],
+      radius: t.ellipse_radius[row],
     }))
     .sort((a, b) => a.box[3] - b.box[3]);
 }
@@ -186,10 +186,11 @@ function drawBox(context, row, scale, pen) {
 }
 
 function drawEllipse(context, row, scale, pen) {
+  if (row.radius === 0) return;
   const [xx, xy, yy] = row.covariance;
   const middle = (xx + yy) / 2;
   const spread = Math.hypot((xx - yy) / 2, xy);
-  const radius = (variance) => Math.sqrt(ELLIPSE_95 * Math.max(variance, 0)) * scale;
+  const radius = (variance) => row.radius * Math.sqrt(Math.max(variance, 0)) * scale;
   context.beginPath();
   context.ellipse(
     ((row.box[0] + row.box[2]) / 2) * scale, ((row.box[1] + row.box[3]) / 2) * scale,
