@@ -261,19 +261,17 @@ class Foreground:
         return len(self.weights)
 
 
-TRACK = np.dtype(
-    [
-        ("ids", "i8"),
-        ("boxes_xyxy", "f8", (4,)),
-        ("scores", "f8"),
-        ("classes", "i8"),
-        ("detection_indices", "i8"),
-        ("existence", "f8"),
-        ("responsibilities", "f8"),
-        ("status", "i8"),
-        ("component", "i8"),  # row among the tracker's components
-    ]
-)
+_REPORTED = [
+    ("ids", "i8"),
+    ("boxes_xyxy", "f8", (4,)),
+    ("scores", "f8"),
+    ("classes", "i8"),
+    ("detection_indices", "i8"),
+    ("existence", "f8"),
+    ("responsibilities", "f8"),
+    ("status", "i8"),
+]
+TRACK = np.dtype([*_REPORTED, ("component", "i8")])  # row among the tracker's components
 """One row of :class:`Tracks`, without what is worked out when it is first asked for."""
 DERIVED = ("covariances", "continuity")
 
@@ -367,7 +365,7 @@ class Tracks(_Rows):
 
 BLOB_TRACK = np.dtype(
     [
-        *TRACK.descr,
+        *_REPORTED,
         ("covariances", "f8", (4, 4)),
         ("continuity", "f8"),
         ("parent_ids", "i8"),

@@ -26,7 +26,7 @@ from tracker.formats.catalogue import (
 )
 from tracker.formats.kitti import CLASSES, read_kitti_detections
 from tracker.formats.motchallenge import read_detections
-from tracker.formats.table import RowError, TrackTable
+from tracker.formats.table import RowError, TrackTable, find_rows
 from tracker.geometry import xyxy_to_ltwh
 from tracker.structures import Tracks
 
@@ -625,3 +625,12 @@ def test_other_libraries_are_loaded_when_asked_for() -> None:
         "print({'pyarrow', 'pandas', 'supervision', 'scipy', 'cv2'} & set(sys.modules))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
+
+
+def test_rows_are_found_by_frame_and_identity() -> None:
+    frames, ids = np.array([1, 2, 2, 7]), np.array([5, 5, 6, 5])
+    rows = find_rows(frames, ids, np.array([2, 1, 2, 2]), np.array([6, 5, 7, 6]))
+    np.testing.assert_array_equal(rows, [1, -1, 3, -1])
+    none = np.zeros(0, np.int64)
+    np.testing.assert_array_equal(find_rows(frames, ids, none, none), [-1] * 4)
+    assert find_rows(none, none, frames, ids).shape == (0,)

@@ -18,7 +18,7 @@ from tracker.evaluation.maps import heat_map
 from tracker.formats.catalogue import read_tables, write_whole
 from tracker.formats.diagnostics import read_diagnostics
 from tracker.formats.motchallenge import find_sequence_info, read_sequence_info
-from tracker.formats.table import TrackTable
+from tracker.formats.table import TrackTable, find_rows
 from tracker.media.sources import open_video
 from tracker.structures import FloatArray, Image
 
@@ -215,8 +215,7 @@ def _variances(table: TrackTable, diagnostics: Path | None, config: Config) -> F
     variances = np.asarray((noise * scales(table)[:, None]) ** 2)
     if diagnostics is not None:
         told = read_diagnostics(diagnostics)
-        row_of = {key: n for n, key in enumerate(zip(told.frames.tolist(), told.ids.tolist(), strict=True))}
-        rows = np.array([row_of.get(key, -1) for key in zip(table.frames.tolist(), table.ids.tolist(), strict=True)])
+        rows = find_rows(table.frames, table.ids, told.frames, told.ids)
         known = rows >= 0
         variances[known] = told.variances[rows[known], :2]
     return variances

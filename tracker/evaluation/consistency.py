@@ -17,6 +17,7 @@ from tracker.confidence import DEGREES_OF_FREEDOM
 from tracker.evaluation.diagnosis import Coverage
 from tracker.evaluation.preparation import Prepared
 from tracker.formats.diagnostics import Diagnostics
+from tracker.formats.table import find_rows
 from tracker.structures import FloatArray, IntArray
 from tracker.tracking.motion import Z_LIMIT
 
@@ -75,12 +76,8 @@ def consistency(prepared: Prepared, cover: Coverage, diagnostics: Diagnostics) -
     their innovations count all the same.
     """
     covered = np.flatnonzero(cover.covered)
-    keys = zip(cover.frames[covered].tolist(), cover.tracks[covered].tolist(), strict=True)
-    row_of = dict(zip(keys, covered.tolist(), strict=True))
-    rows = np.array(
-        [row_of.get(key, -1) for key in zip(diagnostics.frames.tolist(), diagnostics.ids.tolist(), strict=True)],
-        np.int64,
-    )
+    found = find_rows(diagnostics.frames, diagnostics.ids, cover.frames[covered], cover.tracks[covered])
+    rows = np.append(covered, -1)[found]
     known = rows >= 0
     boxes = prepared.truth.boxes_ltwh[cover.rows[rows[known]]]
     truth = np.concatenate([boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:]], axis=1)

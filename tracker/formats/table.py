@@ -288,6 +288,20 @@ def by_frame(frames: IntArray, detections: Detections) -> dict[int, Detections]:
     return {number: detections.select(rows) for number, rows in zip(numbers.tolist(), parts, strict=False)}
 
 
+def find_rows(frames: IntArray, ids: IntArray, among_frames: IntArray, among_ids: IntArray) -> IntArray:
+    """Return (N,) the row among others that has the same frame and identity as each; -1 for none, the last of several.
+
+    Parameters
+    ----------
+    frames, ids
+        (N,) what to find.
+    among_frames, among_ids
+        (M,) where.
+    """
+    row_of = {key: row for row, key in enumerate(zip(among_frames.tolist(), among_ids.tolist(), strict=True))}
+    return np.array([row_of.get(key, -1) for key in zip(frames.tolist(), ids.tolist(), strict=True)], np.int64)
+
+
 def _demand_level(levels: IntArray, top: int, noun: str) -> None:
     demand(
         (levels >= NOT_STATED) & (levels <= top),
