@@ -12,15 +12,18 @@ if TYPE_CHECKING:
     from tracker.app.pipeline import track_video
     from tracker.config import Config, load_config
     from tracker.errors import TrackerError
-    from tracker.structures import Detections, Frame, Status, Tracks
+    from tracker.structures import Detections, Foreground, Frame, Status, Tracks
     from tracker.tracking.forecast import Forecaster, forecast
     from tracker.tracking.online import Tracker
+    from tracker.tracking.pixels import PixelTracker
 
 __all__ = [
     "Config",
     "Detections",
     "Forecaster",
+    "Foreground",
     "Frame",
+    "PixelTracker",
     "Status",
     "Tracker",
     "TrackerError",
@@ -36,7 +39,9 @@ _HOMES = {
     "Config": "tracker.config",
     "Detections": "tracker.structures",
     "Forecaster": "tracker.tracking.forecast",
+    "Foreground": "tracker.structures",
     "Frame": "tracker.structures",
+    "PixelTracker": "tracker.tracking.pixels",
     "Status": "tracker.structures",
     "Tracker": "tracker.tracking.online",
     "TrackerError": "tracker.errors",

@@ -36,13 +36,18 @@ def test_a_file_of_camera_motion_wins(track: Track, cwd: Path, clip: Path, recor
 
 
 @pytest.mark.parametrize(
-    ("with_video", "words"), [(True, "needs --detections or --model"), (False, "needs the pictures")]
+    ("with_video", "more", "words"),
+    [
+        (True, [], "needs --detections or --model"),
+        (True, ["--set", "tracking.observations=pixels"], "the camera must stand still"),
+        (False, [], "needs the pictures"),
+    ],
 )
 def test_motion_that_cannot_be_found_is_refused(
-    with_video: bool, words: str, track: Track, cwd: Path, clip: Path, recorded: Path
+    with_video: bool, more: list[str], words: str, track: Track, cwd: Path, clip: Path, recorded: Path
 ) -> None:
     given = ["--video", clip] if with_video else ["--detections", recorded]
-    done = track(*given, "--camera-motion", "auto")
+    done = track(*given, "--camera-motion", "auto", *more)
     assert done.returncode == 2
     assert words in " ".join(done.stderr.split())
     assert not list(cwd.iterdir())

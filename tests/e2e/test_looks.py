@@ -46,7 +46,9 @@ def test_the_command_tells_looks(kind: str, network: Path, track: Track, cwd: Pa
     appearance = str(network) if kind == "network" else kind
     common = ("--video", PLAZA, "--detections", DETECTIONS, "--frames", FRAMES, "--no-video")
     done = track(*common, "--appearance", appearance, "--output", "told", "--diagnostics")
-    assert (done.returncode, done.stderr) == (0, "")
+    announced = "appearance: parts.onnx: vectors of 24, input 16x32 rgb " if kind == "network" else ""
+    assert (done.returncode, done.stderr[: len(announced)]) == (0, announced)
+    assert done.stderr.count("\n") == (kind == "network")
     record = yaml.safe_load((cwd / "told" / "run.yaml").read_text())
     assert record["configuration"]["tracking"]["appearance"] == ("onnx" if kind == "network" else kind)
     assert record["counts"]["frames"] == FRAMES

@@ -227,6 +227,13 @@ def test_a_network_has_no_pixels() -> None:
         next(track_video(Path("none.mp4"), config))
 
 
+def test_a_tracker_of_boxes_refuses_pixels() -> None:
+    config = load_config(overrides=["tracking.observations=pixels"])
+    with pytest.raises(ConfigurationError, match=r"observations is pixels; .* tracker\.PixelTracker"):
+        Tracker(config)
+    PixelTracker(config)
+
+
 def test_pixels_have_no_looks() -> None:
     config = load_config(overrides=["tracking.observations=pixels", "tracking.appearance=histogram"])
     with pytest.raises(ConfigurationError, match=r"tracking\.appearance is histogram; it must be none"):

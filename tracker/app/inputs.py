@@ -229,7 +229,7 @@ def _video_input(
         frame_count=video.frame_count,
         frame_rate_hz=rate_hz,
         time_s=(lambda frame: frame.time_s) if agreed else (lambda frame: (frame.index - 1) / rate_hz),
-        detect=_with_features(detect, feature_extractor(job.config)),
+        detect=_with_features(detect, feature_extractor(job.config, notice)),
         camera_motion=motion,
         estimates_camera_motion=estimates_camera_motion(job),
         batch_frames=1 if network is None else network.batch_frames,
@@ -317,8 +317,10 @@ def chosen_detector(job: Job) -> Detect:
     raise ConfigurationError("detection.kind is recorded: --detections must name the file")
 
 
-def feature_extractor(config: Config) -> Extract | None:
+def feature_extractor(config: Config, notice: Callable[[str], None] = lambda _: None) -> Extract | None:
     """Return what adds features to the detections of a picture, as the configuration names it; None for nothing.
+
+    ``notice`` is told what network it is.
 
     Raises
     ------
@@ -337,6 +339,7 @@ def feature_extractor(config: Config) -> Extract | None:
         from tracker.detection.embedding import Embedding
 
         embedding = Embedding(config.detection.embedding)
+        notice(f"appearance: {embedding}")
         return lambda image, detections: detections.with_features(
             embedding.features(image, detections, score_floor=floor, least_visible=visible)
         )

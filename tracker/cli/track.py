@@ -124,7 +124,11 @@ def track(
         if camera_motion == "auto" and (
             video is None or (detections is None and loaded.detection.kind == "background")
         ):
-            problem = "needs the pictures, --video" if video is None else "needs --detections or --model"
+            problem = "needs --detections or --model"
+            if video is None:
+                problem = "needs the pictures, --video"
+            elif loaded.tracking.observations == "pixels":
+                problem = "goes without tracking.observations=pixels, for which the camera must stand still"
             raise typer.BadParameter(f"auto {problem}", param_hint="--camera-motion")
         demand_classes(loaded, classes, detections)
         job = Job(

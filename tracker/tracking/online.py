@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tracker.config import Config
+from tracker.errors import ConfigurationError
 from tracker.mixture.exclusive import association_marginals, independent_marginals, most_probable_claims
 from tracker.mixture.kernels import kernel
 from tracker.structures import TRACK, Detections, FloatArray, IntArray, Tracks
@@ -462,6 +463,11 @@ class Tracker(Holder):
     config
         See :func:`tracker.load_config`; the defaults when left out.
 
+    Raises
+    ------
+    ConfigurationError
+        When ``tracking.observations`` is ``pixels``, which :class:`tracker.PixelTracker` follows.
+
     Examples
     --------
     >>> from tracker import Detections, Tracker
@@ -474,6 +480,10 @@ class Tracker(Holder):
 
     def __init__(self, config: Config | None = None) -> None:
         super().__init__(config, initial_state())
+        if self._config.tracking.observations != "boxes":
+            raise ConfigurationError(
+                "tracking.observations is pixels; Tracker follows boxes, tracker.PixelTracker pixels"
+            )
         self._parameter = parameters(self._config)
         self._smoothed = self._config.tracking.smoothing == "online"
         self._anchor = self._config.tracking.motion.anchor
