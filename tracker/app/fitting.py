@@ -31,7 +31,7 @@ from tracker.evaluation.preparation import CriteriaError
 from tracker.evaluation.scores import evaluate
 from tracker.evaluation.sequences import find_sequences, interrupts_blocked, read_sequence
 from tracker.formats.catalogue import write_whole
-from tracker.formats.motchallenge import find_sequence_info, read_sequence_info, read_truth
+from tracker.formats.motchallenge import read_truth, sequence_info_near
 from tracker.formats.table import TrackTable
 from tracker.geometry import xyxy_to_ltwh
 from tracker.structures import Detections, FloatArray
@@ -235,11 +235,10 @@ def find_recordings(
     recordings, assumed = [], False
     for name, file in files.items():
         found = RecordedDetector(file, config.detection.recorded)
-        info_path = find_sequence_info(file)
-        info = None if info_path is None else read_sequence_info(info_path)
-        rate_hz = frame_rate_hz or (None if info is None else info.frame_rate_hz)
+        info = sequence_info_near(file)
+        rate_hz = frame_rate_hz or info.frame_rate_hz
         assumed |= rate_hz is None
-        count = max(found.last_frame, (info and info.frame_count) or 0)
+        count = max(found.last_frame, info.frame_count or 0)
         frames = tuple(found.at(frame) for frame in range(1, count + 1))
         if count:
             rate_hz = rate_hz or config.tracking.frame_rate_hz

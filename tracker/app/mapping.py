@@ -17,7 +17,7 @@ from tracker.evaluation.heat import Heat, doors, heat, scales
 from tracker.evaluation.maps import heat_map
 from tracker.formats.catalogue import read_tables, write_whole
 from tracker.formats.diagnostics import read_diagnostics
-from tracker.formats.motchallenge import find_sequence_info, read_sequence_info
+from tracker.formats.motchallenge import sequence_info_near
 from tracker.formats.table import TrackTable, find_rows
 from tracker.media.sources import open_video
 from tracker.structures import FloatArray, Image
@@ -107,12 +107,8 @@ def read_scene(
     table = table.select(table.flags)
     if not len(table):
         raise FormatError(tracks, None, "holds no row; there is nothing to map")
-    info_path = find_sequence_info(tracks)
-    info = None if info_path is None else read_sequence_info(info_path)
-    rate_hz = frame_rate_hz or (None if info is None else info.frame_rate_hz)
-    size_px, image = None, None
-    if info is not None and info.width_px is not None and info.height_px is not None:
-        size_px = (info.width_px, info.height_px)
+    info = sequence_info_near(tracks)
+    rate_hz, size_px, image = frame_rate_hz or info.frame_rate_hz, info.size_px, None
     if video is not None:
         with open_video(video) as source:
             size_px = (source.width_px, source.height_px)

@@ -12,7 +12,7 @@ from tracker.app.rates import assumed_rate_hz
 from tracker.config import Config
 from tracker.errors import FormatError
 from tracker.formats.catalogue import read_recorded, read_tables, write_table
-from tracker.formats.motchallenge import find_sequence_info, read_camera_motion, read_sequence_info
+from tracker.formats.motchallenge import read_camera_motion, sequence_info_near
 from tracker.formats.table import TrackTable
 from tracker.geometry import ltwh_to_xyxy, xyxy_to_ltwh
 from tracker.structures import FloatArray, Status, Tracks
@@ -194,7 +194,6 @@ def _rounded(table: TrackTable) -> TrackTable:
 
 def _rate_beside(paths: Sequence[Path]) -> float | None:
     for path in paths:
-        info = find_sequence_info(path)
-        if info is not None and (rate_hz := read_sequence_info(info).frame_rate_hz) is not None:
+        if (rate_hz := sequence_info_near(path).frame_rate_hz) is not None:
             return rate_hz
     return None

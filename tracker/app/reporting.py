@@ -15,7 +15,7 @@ from tracker.evaluation.report import Example, Shot, Study, examples, render, st
 from tracker.evaluation.sequences import Source, evaluate_paths, find_sequences, pair_sequences, read_sequence
 from tracker.formats.catalogue import read_recorded, write_whole
 from tracker.formats.diagnostics import Diagnostics, read_diagnostics
-from tracker.formats.motchallenge import find_sequence_info, read_sequence_info
+from tracker.formats.motchallenge import sequence_info_near
 from tracker.formats.table import TrackTable
 from tracker.media.jpeg import encode_jpeg
 from tracker.media.overlay import track_color
@@ -188,11 +188,7 @@ def _picture_px(video: VideoSource | None, truth: Source) -> tuple[int, int] | N
     """Return the size of the pictures, of the video or of a ``seqinfo.ini`` beside the truth; None if neither tells."""
     if video is not None:
         return video.width_px, video.height_px
-    info_path = find_sequence_info(truth) if isinstance(truth, Path) else None
-    info = None if info_path is None else read_sequence_info(info_path)
-    if info is None or info.width_px is None or info.height_px is None:
-        return None
-    return info.width_px, info.height_px
+    return sequence_info_near(truth).size_px if isinstance(truth, Path) else None
 
 
 def _pictures(chosen: Iterable[Example], videos: Mapping[str, VideoSource], progress: Progress) -> dict[Shot, bytes]:

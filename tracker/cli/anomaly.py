@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from tracker.cli.common import ConfigOption, SetOption, demand_positive, one_line_errors
+from tracker.cli.common import (
+    ConfigOption,
+    SceneFpsOption,
+    SetOption,
+    TracksOption,
+    demand_positive,
+    one_line_errors,
+    tell,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def anomaly(
-    tracks: Annotated[Path, typer.Option(metavar="FILE", help="Tracks of any format of `track convert`.")],
+    tracks: TracksOption,
     detections: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Detections; those that no track has are judged too.")
     ] = None,
@@ -35,10 +43,7 @@ def anomaly(
         typer.Option(metavar="FILE.png", help="The picture.", show_default="with --video, --output's name with .png"),
     ] = None,
     top: Annotated[int, typer.Option(min=1, metavar="N", help="Tracks that are listed and drawn.")] = 5,
-    fps: Annotated[
-        float | None,
-        typer.Option(metavar="HZ", help="Frame rate.", show_default="that of a seqinfo.ini, or of the video"),
-    ] = None,
+    fps: SceneFpsOption = None,
     config: ConfigOption = "default.yaml",
     settings: SetOption = None,
 ) -> None:
@@ -64,7 +69,7 @@ def anomaly(
             picture=picture or (None if video is None else rows.with_suffix(".png")),
             shown=top,
             frame_rate_hz=fps,
-            notice=lambda line: typer.echo(line, err=True),
+            notice=tell,
         )
     Console(soft_wrap=True).print(_table(found, top))
     judged = f"{len(found.tracks)} tracks"

@@ -30,6 +30,11 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. overlay.trail_s=4. Repeatable."),
 ]
+TracksOption = Annotated[Path, typer.Option(metavar="FILE", help="Tracks of any format of `track convert`.")]
+SceneFpsOption = Annotated[
+    float | None,
+    typer.Option(metavar="HZ", help="Frame rate.", show_default="that of a seqinfo.ini, or of the video"),
+]
 ModelOption = Annotated[
     Path | None,
     typer.Option("--model", metavar="FILE.onnx", help="Neural detector: an ONNX file of any of the usual families."),
@@ -111,6 +116,11 @@ def one_line_errors() -> Iterator[None]:
         )
     except KeyboardInterrupt:
         exit_with("interrupted: nothing written", SIGNALED + signal.SIGINT)
+
+
+def tell(line: str) -> None:
+    """Print a line that the user should see, on standard error."""
+    typer.echo(line, err=True)
 
 
 def exit_with(message: str, code: int) -> NoReturn:

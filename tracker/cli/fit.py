@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from tracker.cli.common import ConfigOption, SetOption, counting_bar, demand_positive, one_line_errors
+from tracker.cli.common import ConfigOption, SetOption, counting_bar, demand_positive, one_line_errors, tell
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -73,7 +73,7 @@ def fit(
                 truth,
                 frame_rate_hz=fps,
                 config=start,
-                notice=lambda line: typer.echo(line, err=True),
+                notice=tell,
             )
             if truth is not None:
                 result = fit_with_truth(

@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from tracker.cli.common import ConfigOption, SetOption, demand_positive, one_line_errors
+from tracker.cli.common import (
+    ConfigOption,
+    SceneFpsOption,
+    SetOption,
+    TracksOption,
+    demand_positive,
+    one_line_errors,
+    tell,
+)
 
 
 class What(StrEnum):
@@ -21,7 +29,7 @@ class What(StrEnum):
 
 
 def heatmap(
-    tracks: Annotated[Path, typer.Option(metavar="FILE", help="Tracks of any format of `track convert`.")],
+    tracks: TracksOption,
     what: Annotated[
         What,
         typer.Option(
@@ -56,10 +64,7 @@ def heatmap(
             metavar="FILE", help="Variances of the run.", show_default="diagnostics.csv beside tracks.txt, if any"
         ),
     ] = None,
-    fps: Annotated[
-        float | None,
-        typer.Option(metavar="HZ", help="Frame rate.", show_default="that of a seqinfo.ini, or of the video"),
-    ] = None,
+    fps: SceneFpsOption = None,
     config: ConfigOption = "default.yaml",
     settings: SetOption = None,
 ) -> None:
@@ -88,7 +93,7 @@ def heatmap(
             cell_px=cell,
             spread=spread,
             csv=csv,
-            notice=lambda line: typer.echo(line, err=True),
+            notice=tell,
         )
     files = ", ".join(str(path) for path in done.files)
     typer.echo(f"{files}: {done.tracks} objects, {done.presence_s:.1f} object-seconds")

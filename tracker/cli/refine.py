@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tracker.cli.common import ConfigOption, SetOption, demand_positive, one_line_errors
+from tracker.cli.common import ConfigOption, SetOption, demand_positive, one_line_errors, tell
 
 
 def refine(
@@ -53,7 +53,7 @@ def refine(
             camera_motion=camera_motion,
             frame_rate_hz=fps,
             output=output,
-            notice=lambda line: typer.echo(line, err=True),
+            notice=tell,
         )
     typer.echo(
         f"{done.path}: {done.tracks_after} tracks, {done.rows_after} boxes, {done.imputed} of them filled in "

@@ -49,11 +49,16 @@ _WORLD_COLUMNS = 10  # frame, id, box, score, and x, y, z in the world
 class SequenceInfo:
     """What a ``seqinfo.ini`` says of a sequence; None for what it leaves out."""
 
-    frame_rate_hz: float | None
-    frame_count: int | None
-    width_px: int | None
-    height_px: int | None
-    name: str | None
+    frame_rate_hz: float | None = None
+    frame_count: int | None = None
+    width_px: int | None = None
+    height_px: int | None = None
+    name: str | None = None
+
+    @property
+    def size_px(self) -> tuple[int, int] | None:
+        """Width and height of the pictures, where both are told."""
+        return None if self.width_px is None or self.height_px is None else (self.width_px, self.height_px)
 
 
 def read_detections(path: Path | str) -> dict[int, Detections]:
@@ -225,6 +230,18 @@ def find_sequence_info(detections_path: Path | str) -> Path | None:
     folder = Path(detections_path).absolute().parent
     candidates = (folder / "seqinfo.ini", folder.parent / "seqinfo.ini")
     return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def sequence_info_near(path: Path | str) -> SequenceInfo:
+    """Read the ``seqinfo.ini`` that :func:`find_sequence_info` finds; without one, nothing is told.
+
+    Raises
+    ------
+    FormatError
+        See :func:`read_sequence_info`.
+    """
+    found = find_sequence_info(path)
+    return SequenceInfo() if found is None else read_sequence_info(found)
 
 
 def read_sequence_info(path: Path | str) -> SequenceInfo:

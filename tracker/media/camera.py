@@ -18,8 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Protocol, Self, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import av
 import cv2
@@ -29,6 +28,7 @@ from av.video.stream import VideoStream
 
 from tracker.config import LiveConfig
 from tracker.errors import VideoError
+from tracker.media.closing import Closing
 from tracker.media.sources import open_video, upright_bgr
 from tracker.structures import Frame, Image
 
@@ -81,7 +81,7 @@ class Captured:
     after_outage: bool
 
 
-class LiveCapture:
+class LiveCapture(Closing):
     """A source that is read in a thread of its own; a context manager.
 
     A source that is lost is connected anew, after a wait that doubles with each attempt, for as long as it takes.
@@ -140,14 +140,6 @@ class LiveCapture:
         self._origin_s = self._clock.now_s()
         self._thread = threading.Thread(target=self._work, args=(feed,), name="capture", daemon=True)
         self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the source."""

@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 import av
 from av.video.stream import VideoStream
 
 from tracker.errors import OutputError
 from tracker.formats.motchallenge import format_rows
+from tracker.media.closing import Closing
 from tracker.media.h264 import ENCODER, TICKS_PER_S, Ticks, describe, picture_of
 from tracker.media.regions import EVENTS_HEADER, RegionEvent, format_events
 from tracker.structures import Image, Tracks
@@ -180,7 +180,7 @@ class _Segment:
         self._files.close()
 
 
-class Recording:
+class Recording(Closing):
     """Pictures with their tracks, encoded and written in a thread of their own.
 
     A segment ends after ``segment_s`` or when the pictures change their size. Frame numbers in its ``tracks`` and
@@ -256,14 +256,6 @@ class Recording:
         if self._fault is not None:
             raise self._fault
         self._waiting.put(write)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _work(self) -> None:
         try:

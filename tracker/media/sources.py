@@ -16,8 +16,7 @@ from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self, TypeAlias
+from typing import Protocol, TypeAlias
 
 import av
 import cv2
@@ -27,7 +26,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tracker.errors import VideoError
-from tracker.formats.motchallenge import find_sequence_info, read_sequence_info
+from tracker.formats.motchallenge import sequence_info_near
+from tracker.media.closing import Closing
 from tracker.structures import Frame, Image
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -102,7 +102,7 @@ class _Reader(Protocol):
         """Let go of the input."""
 
 
-class VideoSource:
+class VideoSource(Closing):
     """An open video, made by :func:`open_video`: a context manager, and an iterator of frames used once.
 
     The times of the frames strictly increase, from 0 at frame 1; all images have one size. Iteration raises
@@ -139,14 +139,6 @@ class VideoSource:
         self._reader = reader
         self._frames = self._span(start, frames)
         self._first: Frame | None = next(self._frames)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __iter__(self) -> Iterator[Frame]:
         return self
@@ -274,9 +266,7 @@ class _ImageReader:
     """Images that are frames of one video, read one by one."""
 
     def __init__(self, images: list[Path]) -> None:
-        info = find_sequence_info(images[0])
-        rate_hz = None if info is None else read_sequence_info(info).frame_rate_hz
-        self.frame_rate_hz = rate_hz or ASSUMED_RATE_HZ
+        self.frame_rate_hz = sequence_info_near(images[0]).frame_rate_hz or ASSUMED_RATE_HZ
         self.frame_count: int | None = len(images)
         self._images = images
 

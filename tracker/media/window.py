@@ -8,13 +8,12 @@ import sys
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
 
 from tracker.errors import OutputError
+from tracker.media.closing import Closing
 from tracker.structures import Image
 
 _PROBE = "import cv2; cv2.namedWindow('probe', cv2.WINDOW_NORMAL); cv2.destroyAllWindows()"
@@ -24,7 +23,7 @@ _FONT = cv2.FONT_HERSHEY_DUPLEX
 _INK, _PANEL = (235, 235, 235), (26, 22, 22)
 
 
-class Window:
+class Window(Closing):
     """A window that shows one picture after the other; a context manager, used from the main thread.
 
     Parameters
@@ -46,14 +45,6 @@ class Window:
         self._size: tuple[int, int] | None = None
         cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | getattr(cv2, "WINDOW_GUI_NORMAL", 0))
         cv2.pollKey()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def show(self, image: Image, lines: Sequence[str] = ()) -> None:
         """Show a picture (height, width, 3), with lines of text on it; the picture itself is not changed."""
