@@ -233,6 +233,9 @@ class TimeLawsConfig(_Section):
     gate_growth: NotNegative = Field(
         0.2, description="how much the gate's margin grows with each 1/25 s beyond the first, to half a box at most"
     )
+    steady_tau: NotNegative = Field(
+        1.25, description="part of a step, in 1/25 s, through which velocities last whatever was learned of them"
+    )
     learning_exponent: float = Field(1.0, description="of the rate at which the scene's process noise is learned")
 
 
@@ -250,6 +253,7 @@ class AdaptationConfig(_Section):
     process_rate: NotNegative = Field(0.1, description="step of the scene's process noise")
     correlation: Share = Field(0.3, description="share of the lag-1 correlation in the position's process noise")
     object_rate: NotNegative = Field(0.05, description="step of an object's own process noise")
+    persistence: bool = Field(True, description="how far velocities last through a long step is learned, by axis")
     inflation: bool = Field(True, description="an outlying innovation widens prior and measurement")
 
 

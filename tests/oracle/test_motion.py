@@ -12,18 +12,21 @@ from tracker.tracking.motion import (
     LONGEST_TAU,
     adapt,
     bring_to_step,
+    innovation_variances,
     measured_coordinates,
     measurement_variance,
     predict,
     predicted_boxes,
     size_velocity_kept,
     update,
+    velocity_persistence,
     warp,
 )
 from tracker.tracking.state import COMPONENT, SCENE, initial_state, parameters
 
 STILL = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 POSITION, SIZE = slice(0, 2), slice(2, 4)
+TAU = 2.5
 
 
 def numbers(**sections):
@@ -206,6 +209,38 @@ def test_coasting_damps_per_missed_frame_whatever_its_length():
         np.testing.assert_array_equal(predicted["velocity"][:, SIZE], 0.0)
 
 
+def test_velocities_last_as_learned_beyond_what_is_steady_of_a_step():
+    scene, p = initial_state().scene, numbers()
+    np.testing.assert_array_equal(velocity_persistence(scene, 5.0, p), 1.0)
+    scene["velocity_cross"], scene["velocity_square"] = [[0.0, 1e6]], [[50.0, 1e5]]
+    for tau, of_rest in ((0.5, 0.0), (1.25, 0.0), (2.5, 0.5), (5.0, 0.75)):
+        np.testing.assert_allclose(velocity_persistence(scene, tau, p), np.array([0.5, 1.3]) ** of_rest)
+    np.testing.assert_array_equal(velocity_persistence(scene, 5.0, numbers(adaptation={"persistence": False})), 1.0)
+    components = random_components(np.random.default_rng(19), 4)
+    lasts = velocity_persistence(scene, 5.0, p)
+    for misses, share in ((0, lasts), (1, np.minimum(lasts * Config().tracking.motion.coasting_damping, 1.0))):
+        components["misses"] = misses
+        predicted = predicted_from(components, scene, STILL, 5.0, p)
+        np.testing.assert_allclose(predicted["velocity"][:, POSITION], share * components["velocity"][:, POSITION])
+
+
+def test_it_is_learned_how_far_velocities_last():
+    """Objects that keep .6 of their velocity from step to step, known to a hundredth of what they move."""
+    rng = np.random.default_rng(20)
+    scene, p, tau, lasts = initial_state().scene, numbers(), 5.0, np.array([0.6, 1.2])
+    components = random_components(rng, 30)
+    components["misses"], components["hits"] = 0, 9
+    for _ in range(100):
+        predicted = predicted_from(components, scene, STILL, tau, p)
+        S = innovation_variances(predicted, scene, p)
+        made = components["mean"][:, POSITION] + tau * lasts * components["velocity"][:, POSITION]
+        z = np.zeros((30, 4))
+        z[:, POSITION] = (made - predicted["mean"][:, POSITION]) / np.sqrt(S[:, POSITION])
+        adapt(predicted, scene, z, np.ones(30), np.ones(30), np.arange(30), tau, p)
+    learned = (50.0 + scene["velocity_cross"][0]) / (50.0 + scene["velocity_square"][0])
+    np.testing.assert_allclose(learned, lasts, atol=0.02)
+
+
 def test_size_velocity_is_kept_as_far_as_width_and_height_agree():
     c = random_components(np.random.default_rng(7), 1)[0]
     c["mean"][SIZE], c["velocity"][SIZE], c["p11"][SIZE] = [50.0, 100.0], [5.0, 10.0], [25.0, 100.0]
@@ -344,12 +379,13 @@ def test_learning_of_noise_follows_its_equations():
     rng = np.random.default_rng(16)
     count = 40
     components, scene = random_components(rng, count), random_noise_factors(rng)
+    scene["velocity_cross"], scene["velocity_square"] = [[20.0, 90.0]], [[40.0, 60.0]]
     z = rng.normal(0.0, 1.5, (count, 4)).clip(-3.0, 3.0)
     confidence, scores = rng.uniform(0.6, 1.0, count), rng.uniform(0.3, 1.0, count)
     detection = np.where(rng.random(count) < 0.8, rng.permutation(count), -1)
     p = numbers()
     learned, factors = components.copy(), scene.copy()
-    adapt(learned, factors, z, confidence, scores, detection, p)
+    adapt(learned, factors, z, confidence, scores, detection, TAU, p)
 
     teach = (detection >= 0) & (confidence > 0.8) & (components["misses"] == 0) & (components["hits"] >= 5)
     teach &= scores[detection] > 0.5
@@ -373,6 +409,14 @@ def test_learning_of_noise_follows_its_equations():
     for name, step in steps.items():
         assert factors[name][0] == pytest.approx(scene[name][0] * np.exp(step)), name
 
+    lasted = (np.array([70.0, 140.0]) / [90.0, 110.0]) ** (1.0 - 1.25 / TAU)
+    np.testing.assert_allclose(velocity_persistence(scene, TAU, p), lasted)
+    S = innovation_variances(components, scene, p)[teach][:, POSITION]
+    foretold = TAU * components["velocity"][teach][:, POSITION] / np.sqrt(S)
+    made, unabated = foretold + now[:, POSITION], foretold / lasted
+    for name, products in (("velocity_cross", made * unabated), ("velocity_square", unabated**2)):
+        np.testing.assert_allclose(factors[name][0], 0.998 * scene[name][0] + products.sum(axis=0), err_msg=name)
+
 
 def test_noise_factors_stay_between_a_quarter_and_four():
     components = random_components(np.random.default_rng(17), 30)
@@ -382,7 +426,7 @@ def test_noise_factors_stay_between_a_quarter_and_four():
         components["z"] = z if z else [1.0, 1.0, 3.0, 3.0]
         now = np.full((30, 4), z) if z else np.tile([0.0, 0.0, -1.0, -1.0], (30, 1))
         for _ in range(2000):
-            adapt(components, scene, now, np.ones(30), np.ones(30), np.arange(30), numbers())
+            adapt(components, scene, now, np.ones(30), np.ones(30), np.arange(30), 1.0, numbers())
         assert scene["process_position"][0] == bound
         assert scene["process_size"][0] == bound
         assert scene["measurement_position"][0] == bound
@@ -391,5 +435,5 @@ def test_noise_factors_stay_between_a_quarter_and_four():
 def test_without_confident_matches_nothing_is_learned():
     components, scene = random_components(np.random.default_rng(18), 5), initial_state().scene
     before = components.tobytes(), scene.tobytes()
-    adapt(components, scene, np.zeros((5, 4)), np.zeros(5), np.zeros(0), np.full(5, -1), numbers())
+    adapt(components, scene, np.zeros((5, 4)), np.zeros(5), np.zeros(0), np.full(5, -1), 1.0, numbers())
     assert (components.tobytes(), scene.tobytes()) == before

@@ -385,7 +385,7 @@ def _filtered(
                 for i in range(4):
                     z[k, i] = (measured[detection[k], i] - c.mean[i]) / math.sqrt(S[k, i])
         before = scene.copy()
-        adapt(moved, scene, z[:count], confidence[first : first + count], scores, detection[:count], p)
+        adapt(moved, scene, z[:count], confidence[first : first + count], scores, detection[:count], tau[t], p)
         kept = 0
         for k in range(count):
             c = moved[k]

@@ -134,7 +134,7 @@ def _advance(
     row_start, column, beta = graph
     detection, confidence = _claim(row_start, column, beta, n, p)
     z = _innovations(predicted, S, observed.measured, detection)
-    adapt(predicted, scene, z, confidence, observed.scores, detection, p)
+    adapt(predicted, scene, z, confidence, observed.scores, detection, tau, p)
     _m_step(predicted, scene_before, observed, graph, detection, confidence, z, visible, tau, p)
 
     # Birth and death: what nobody claims begins, what has no evidence ends.

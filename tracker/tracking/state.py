@@ -67,6 +67,8 @@ SCENE = np.dtype(
         ("process_size", "f8"),
         ("measurement_position", "f8"),
         ("measurement_size", "f8"),
+        ("velocity_cross", "f8", (2,)),  # decayed sums over matches: way made times way foretold by the velocity
+        ("velocity_square", "f8", (2,)),  # and its square; x and y, over the variance of the innovation
         ("shift_prior", "f8", (2,)),  # probability that the image moves as a whole, x and y
         ("alike", "f8", (LIKENESS_BINS,)),  # decayed counts of the distance between looks of one object
         ("unalike", "f8", (LIKENESS_BINS,)),  # and between those of different objects
