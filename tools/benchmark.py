@@ -1,6 +1,6 @@
 """Measure the tracker: accuracy against ground truth, speed against other trackers.
 
-    python tools/benchmark.py accuracy DATA_ROOT [--seeds N] [--every N] [--camera] [--json FILE]
+    python tools/benchmark.py accuracy DATA_ROOT [--seeds N] [--every N] [--lost SHARE] [--camera] [--json FILE]
     python tools/benchmark.py speed [--video FILE [--detections FILE]] [--only core|start|drawing|pipeline]
     python tools/benchmark.py memory --video FILE [--detections FILE]
     python tools/benchmark.py profile [--objects K | --video FILE [--detections FILE]]
@@ -68,13 +68,15 @@ def accuracy(arguments: argparse.Namespace) -> None:
     sequences = find_sequences(arguments.root)
     seeds = range(1, arguments.seeds + 1) if arguments.seeds else (0,)
     jobs = [
-        Job(sequence, config, seed, arguments.every, arguments.camera, arguments.tracker)
+        Job(sequence, config, seed, arguments.every, arguments.camera, arguments.tracker, arguments.lost)
         for seed in seeds
         for sequence in sequences
     ]
     console = Console(stderr=True)
     results = dict(progress(run_all(jobs, arguments.processes), "tracking", len(jobs), console=console))
-    table = Table(title=arguments.tracker + (f", every {arguments.every}. frame" if arguments.every > 1 else ""))
+    thinned = f", every {arguments.every}. frame" if arguments.every > 1 else ""
+    thinned += f", {arguments.lost:.0%} of the frames lost" if arguments.lost else ""
+    table = Table(title=arguments.tracker + thinned)
     for heading in ("set", *COLUMNS):
         table.add_column(heading, justify="left" if heading == "set" else "right")
     figures = {}
@@ -273,6 +275,9 @@ def main() -> None:
     command.add_argument("--set", action="append", metavar="KEY=VALUE", help="override a key of the configuration")
     command.add_argument("--seeds", type=int, default=0, metavar="N", help="mean and error over N disturbed replicates")
     command.add_argument("--every", type=int, default=1, metavar="N", help="use every N-th frame only")
+    command.add_argument(
+        "--lost", type=float, default=0.0, metavar="SHARE", help="lose this share of the frames, chosen at random"
+    )
     command.add_argument("--camera", action="store_true", help="use the camera motion in gmc.txt where there is one")
     command.add_argument("--tracker", default="ours", metavar="NAME", help="one of the peers that are installed")
     command.add_argument("--processes", type=int, default=os.cpu_count(), metavar="N")

@@ -89,7 +89,12 @@ def simulated(ways: list[str], prior_weight: float, processes: int) -> None:
         evaluations = {}
         for r in pupils:
             assert r.truth is not None
-            tracks = track(measuring.Recording(r.frame_rate_hz, r.frames, r.truth, {}), config)
+            tracks = track(
+                measuring.Recording(
+                    r.frame_rate_hz, r.frames, np.arange(1, len(r.frames) + 1) / r.frame_rate_hz, r.truth, {}
+                ),
+                config,
+            )
             evaluations[r.name] = evaluate(r.truth, tracks)
         scores = combine(evaluations).scores
         taken = "" if result is None else ", ".join(v.name for v in result.verdicts if v.taken)

@@ -55,6 +55,7 @@ class Recording:
 
     frame_rate_hz: float
     detections: tuple[Detections, ...]  # by frame, from 1
+    times_s: np.ndarray
     truth: TrackTable
     camera: Mapping[int, np.ndarray]
 
@@ -69,6 +70,7 @@ class Job:
     every: int = 1
     camera: bool = False
     tracker: str = "ours"
+    lost: float = 0.0
 
 
 def find_sequences(root: Path, sets: str | None = None) -> list[Sequence]:
@@ -102,6 +104,7 @@ def load(sequence: Sequence) -> Recording:
     return Recording(
         frame_rate_hz=info.frame_rate_hz,
         detections=tuple(frames.get(frame, Detections.empty()) for frame in range(1, count + 1)),
+        times_s=np.arange(1, count + 1) / info.frame_rate_hz,
         truth=read_truth(sequence.folder / "gt" / "gt.txt"),
         camera=read_camera_motion(motion) if motion.is_file() else {},
     )
@@ -113,10 +116,26 @@ def decimate(recording: Recording, every: int) -> Recording:
         return recording
     truth = recording.truth
     kept = (truth.frames - 1) % every == 0
+    frame_rate_hz, detections = recording.frame_rate_hz / every, recording.detections[::every]
     return Recording(
-        frame_rate_hz=recording.frame_rate_hz / every,
-        detections=recording.detections[::every],
+        frame_rate_hz=frame_rate_hz,
+        detections=detections,
+        times_s=np.arange(1, len(detections) + 1) / frame_rate_hz,
         truth=replace(truth.select(kept), frames=(truth.frames[kept] - 1) // every + 1),
+        camera={},
+    )
+
+
+def lose_frames(recording: Recording, share: float, rng: np.random.Generator) -> Recording:
+    """Lose a share of the frames, chosen at random; the others keep their times."""
+    kept = np.flatnonzero(rng.random(len(recording.detections)) >= share)
+    truth = recording.truth
+    row = np.isin(truth.frames, kept + 1)
+    return Recording(
+        frame_rate_hz=recording.frame_rate_hz * (1.0 - share),
+        detections=tuple(recording.detections[frame] for frame in kept),
+        times_s=recording.times_s[kept],
+        truth=replace(truth.select(row), frames=np.searchsorted(kept, truth.frames[row] - 1) + 1),
         camera={},
     )
 
@@ -136,16 +155,16 @@ def disturb(recording: Recording, rng: np.random.Generator, backwards: bool) -> 
         disturbed.reverse()
         truth = replace(truth, frames=len(disturbed) + 1 - truth.frames)
         camera = {}
-    return Recording(recording.frame_rate_hz, tuple(disturbed), truth, camera)
+    return replace(recording, detections=tuple(disturbed), truth=truth, camera=camera)
 
 
 def track(recording: Recording, config: Config, camera: bool = False) -> TrackTable:
     """Run our tracker over a recording; boxes are rounded as a result file rounds them."""
     tracker = Tracker(config)
     reports = []
-    for frame, detections in enumerate(recording.detections, 1):
+    for frame, (detections, time_s) in enumerate(zip(recording.detections, recording.times_s, strict=True), 1):
         affine = recording.camera.get(frame) if camera else None
-        reports.append(tracker.update(detections, time_s=frame / recording.frame_rate_hz, camera_affine=affine))
+        reports.append(tracker.update(detections, time_s=time_s, camera_affine=affine))
     reports = reports[config.tracking.lag_frames :] + tracker.flush()
     return _table([np.column_stack([tracks.ids, tracks.boxes_xyxy]) for tracks in reports])
 
@@ -155,8 +174,8 @@ def track_by_peer(recording: Recording, name: str) -> TrackTable:
     peer = PEERS[name](recording.frame_rate_hz)
     return _table(
         [
-            peer.read(peer.update(peer.prepare(detections), frame / recording.frame_rate_hz))
-            for frame, detections in enumerate(recording.detections, 1)
+            peer.read(peer.update(peer.prepare(detections), time_s))
+            for detections, time_s in zip(recording.detections, recording.times_s, strict=True)
         ]
     )
 
@@ -171,10 +190,12 @@ def _table(reports: list[np.ndarray]) -> TrackTable:
 def run(job: Job) -> Evaluation:
     """Track and score one job; the disturbance depends on seed and sequence alone."""
     recording = decimate(load(job.sequence), job.every)
+    name = f"{job.sequence.set_name}/{job.sequence.name}"
+    rng = np.random.default_rng([job.seed, zlib.crc32(name.encode())])
     if job.seed:
-        name = f"{job.sequence.set_name}/{job.sequence.name}"
-        rng = np.random.default_rng([job.seed, zlib.crc32(name.encode())])
         recording = disturb(recording, rng, backwards=job.seed % 2 == 1)
+    if job.lost:
+        recording = lose_frames(recording, job.lost, rng)
     if job.tracker == "ours":
         return evaluate(recording.truth, track(recording, job.config, job.camera))
     return evaluate(recording.truth, track_by_peer(recording, job.tracker))
