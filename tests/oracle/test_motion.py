@@ -335,6 +335,19 @@ def test_camera_zoom_and_pan_move_boxes_as_they_move_pixels(anchor):
         np.testing.assert_allclose(warped[name], zoom**2 * components[name])
 
 
+def test_records_that_hold_more_move_alike():
+    """As blobs do; numba warns where it takes a record for one of fewer fields, for which it has compiled."""
+    components = random_components(np.random.default_rng(15), 4)
+    more = np.zeros(4, np.dtype([*COMPONENT.descr, ("more", "f8")]))
+    for name in COMPONENT.names:
+        more[name] = components[name]
+    affine = np.array([[1.1, 0.02, 5.0], [-0.02, 1.1, -7.0]])
+    scene, p = initial_state().scene, numbers()
+    expected, predicted = (predicted_from(c, scene, affine, 1.0, p) for c in (components, more))
+    for name in COMPONENT.names:
+        np.testing.assert_array_equal(predicted[name], expected[name])
+
+
 def test_camera_rotation_turns_centre_and_velocity():
     components = random_components(np.random.default_rng(13), 1)
     components["mean"], components["velocity"] = [100.0, 80.0, 20.0, 60.0], [3.0, 1.0, 0.5, 0.25]

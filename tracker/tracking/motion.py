@@ -144,7 +144,8 @@ def velocity_persistence(scene: Records, tau: float, p: Record) -> FloatArray:
     return lasts
 
 
-@kernel()
+# In line: the record of a blob, which holds more, would count as a subtype of one compiled for before.
+@kernel(inline="always")
 def warp(c: Record, affine: FloatArray, determinant: float, anchor: float) -> None:
     """Carry one component by the camera's motion: box centre and velocity by the map, sizes by its scale.
 
@@ -171,7 +172,7 @@ def warp(c: Record, affine: FloatArray, determinant: float, anchor: float) -> No
         c.centres[n, 1] = affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]
 
 
-@kernel()
+@kernel(inline="always")
 def size_velocity_kept(c: Record, damping: float) -> float:
     """Return the factor on the size velocity: kept where width and height grow together, else damped.
 
