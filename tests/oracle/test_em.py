@@ -15,7 +15,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as Reference
 
 from tracker.mixture import GaussianMixture, Mixture, Prior
-from tracker.mixture.em import COVARIANCE_TYPES, CovarianceType, e_step, initialise, log_prior, m_step, step_gain
+from tracker.mixture.em import COVARIANCE_TYPES, e_step, initialise, log_prior, m_step, step_gain
+from tracker.mixture.statistics import CovarianceType
 from tracker.structures import FloatArray
 
 K, D = 3, 2

@@ -23,9 +23,8 @@ Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,16 +35,21 @@ from tracker.mixture.gaussian import (
     log_densities,
     log_normalise,
     marginal,
-    row_blocks,
     row_index,
     sample,
 )
+from tracker.mixture.statistics import (
+    NOTHING,
+    CovarianceType,
+    Observations,
+    Statistics,
+    expected_statistics,
+    patterns,
+    statistics,
+)
 from tracker.structures import FloatArray, IntArray, _read_only, _Rows
 
-CovarianceType: TypeAlias = Literal["full", "tied", "diag", "spherical"]
 COVARIANCE_TYPES: tuple[CovarianceType, ...] = ("full", "tied", "diag", "spherical")
-_NOTHING = 1e-200
-"""Mass at which sums of responsibilities lose their digits: a component with no more has no data."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -248,7 +252,7 @@ def e_step(
     """
     K, N = len(mixture), len(data)
     log_responsibilities, log_clutter_share, log_likelihood = np.empty((K, N)), np.empty(N), np.empty(N)
-    for rows, observed in _patterns(data, K):
+    for rows, observed in patterns(data, K * data.shape[1]):
         part = marginal(mixture, observed, clutter_extent)
         log_joint = part.log_weights[:, None] + log_densities(part, data[rows][:, observed]).T
         log_responsibilities[:, rows], log_clutter_share[rows], log_likelihood[rows] = log_normalise(
@@ -307,38 +311,49 @@ def m_step(
     ValueError
         Without ``previous`` where it is needed, or when a covariance is not positive definite.
     """
-    K, D = responsibilities.shape[1], data.shape[1]
+    found = statistics(data, responsibilities * weights[:, None], previous)
+    return maximise(
+        found, float(weights.sum()), prior, covariance_type, reg_covar, previous=previous, clutter_extent=clutter_extent
+    )
+
+
+def maximise(
+    found: Statistics,
+    mass: float,
+    prior: Prior | None = None,
+    covariance_type: CovarianceType = "full",
+    reg_covar: float = 1e-6,
+    *,
+    previous: Mixture | None = None,
+    clutter_extent: FloatArray | None = None,
+) -> Mixture:
+    """Return what :func:`m_step` does, from the statistics of the data, whose weights sum to ``mass``."""
+    K, D = found.means.shape
     if prior is None:
         prior = Prior(np.zeros((K, D)), np.zeros((K, D, D)))
     if prior.means.shape != (K, D):
         raise ValueError(f"the prior is of {prior.means.shape} components and dimensions; the mixture has {(K, D)}")
-    shares = (responsibilities * weights[:, None]).T  # (K, N)
-    counts = shares.sum(axis=1)
+    counts = found.counts
 
     mean_counts = prior.mean_counts + counts
-    sums = prior.mean_counts[:, None] * prior.means
-    for rows, points, _ in _completed(data, previous, K):
-        sums += (points @ shares[:, rows, None])[:, :, 0]
+    sums = prior.mean_counts[:, None] * prior.means + counts[:, None] * found.means
     means = _ratio(sums, mean_counts, None if previous is None else previous.means)
 
     covariance_counts = prior.covariance_counts + counts
-    offset = prior.means - means
-    scatter = covariance_counts[:, None, None] * reg_covar * np.eye(D)
+    scatter = found.scatter + covariance_counts[:, None, None] * reg_covar * np.eye(D)
     scatter += prior.covariance_counts[:, None, None] * prior.covariances
-    scatter += prior.mean_counts[:, None, None] * offset[:, :, None] * offset[:, None, :]
-    for rows, points, spread in _completed(data, previous, K):
-        residual, share = points - means[:, :, None], shares[:, rows]
-        scatter += (share[:, None] * residual) @ residual.transpose(0, 2, 1)
-        scatter += share.sum(axis=1)[:, None, None] * spread
+    for mass_there, place in ((prior.mean_counts, prior.means), (counts, found.means)):
+        offset = place - means
+        scatter += mass_there[:, None, None] * offset[:, :, None] * offset[:, None, :]
     scatter, covariance_counts = _constrained(scatter, covariance_counts, covariance_type)
     covariances = _ratio(scatter, covariance_counts, None if previous is None else previous.covariances)
 
     weight_counts = prior.weight_counts + counts
     clutter_count = 0.0
     if clutter_extent is not None:
-        clutter_count = prior.clutter_count + max(weights.sum() - counts.sum(), 0.0)
+        clutter_count = prior.clutter_count + max(mass - counts.sum(), 0.0)
     total = weight_counts.sum() + clutter_count
-    if total <= _NOTHING:
+    if total <= NOTHING:
         if previous is None:
             raise ValueError("there is neither data nor a prior of the weights; give the previous mixture")
         return Mixture(previous.log_weights, means, covariances, previous.log_clutter)
@@ -448,31 +463,25 @@ def expectation_maximisation(
     mixture, objective, converged = start, -np.inf, False
     log_likelihoods: list[float] = []
     log_priors: list[float] = []
-    scale = float(weights.sum()) or 1.0
+    mass = float(weights.sum())
+    scale = mass or 1.0
+    observations = Observations.of(data, weights)
     while not converged and len(log_likelihoods) < max_iter:
         # Expectation
-        log_responsibilities, _, log_likelihood = e_step(mixture, data, clutter_extent)
-        log_likelihoods.append(float(weights @ log_likelihood) / scale)
+        found, log_likelihood = expected_statistics(mixture, observations, covariance_type, clutter_extent)
+        log_likelihoods.append(log_likelihood / scale)
         log_priors.append(0.0 if prior is None else log_prior(mixture, prior, clutter_extent) / scale)
         # Maximisation
-        responsibilities, before = np.exp(log_responsibilities), mixture
-        mixture = m_step(
-            data,
-            weights,
-            responsibilities,
-            prior,
-            covariance_type,
-            reg_covar,
-            previous=mixture,
-            clutter_extent=clutter_extent,
+        before = mixture
+        mixture = maximise(
+            found, mass, prior, covariance_type, reg_covar, previous=before, clutter_extent=clutter_extent
         )
         # Convergence
         last, objective = objective, log_likelihoods[-1] + log_priors[-1]
         converged = abs(objective - last) < tol
         if near_end and not converged:
-            counts = weights @ responsibilities
-            clutter_count = 0.0 if clutter_extent is None else max(scale - counts.sum(), 0.0)
-            gain = step_gain(before, mixture, counts, clutter_count, prior, clutter_extent)
+            clutter_count = 0.0 if clutter_extent is None else max(mass - found.counts.sum(), 0.0)
+            gain = step_gain(before, mixture, found.counts, clutter_count, prior, clutter_extent)
             converged = 2.0 * gain / scale < tol
     return mixture, Trace(start, np.array(log_likelihoods), np.array(log_priors), converged)
 
@@ -485,50 +494,12 @@ def impute(mixture: Mixture, data: FloatArray) -> FloatArray:
     gaussians = Mixture(mixture.log_weights, mixture.means, mixture.covariances)
     responsibilities = np.exp(e_step(gaussians, data)[0])
     filled = data.copy()
-    for rows, points, _ in _completed(data, mixture, len(mixture)):
-        expected = np.einsum(
-            "kdn,nk->nd", np.broadcast_to(points, (len(mixture), *points.shape[1:])), responsibilities[rows]
-        )
-        filled[rows] = np.where(np.isnan(data[rows]), expected, data[rows])
+    for rows, observed in patterns(data, data.shape[1] * len(mixture)):
+        values = data[rows]
+        means, _ = conditional(mixture, observed, values[:, observed])
+        values[:, ~observed] = np.einsum("knm,nk->nm", means, responsibilities[rows])
+        filled[rows] = values
     return filled
-
-
-def _patterns(data: FloatArray, K: int) -> Iterator[tuple[slice | IntArray, NDArray[np.bool_]]]:
-    """Yield rows that miss the same values, in blocks, and the (D,) mask of what they have."""
-    N, D = data.shape
-    missing = np.isnan(data)
-    if not missing.any():
-        for block in row_blocks(N, K * D):
-            yield block, np.ones(D, np.bool_)
-        return
-    packed = np.packbits(missing, axis=1)
-    order = np.lexsort(packed.T)
-    borders = np.flatnonzero((packed[order[1:]] != packed[order[:-1]]).any(axis=1)) + 1
-    for alike in np.split(order, borders):
-        for block in row_blocks(len(alike), K * D):
-            yield alike[block], ~missing[alike[0]]
-
-
-def _completed(
-    data: FloatArray, mixture: Mixture | None, K: int
-) -> Iterator[tuple[slice | IntArray, FloatArray, FloatArray]]:
-    """Yield rows, their (K or 1, D, n) points completed by each component, and the (K, D, D) covariances of that."""
-    D = data.shape[1]
-    for rows, observed in _patterns(data, K):
-        values = data[rows][:, observed]
-        spread = np.zeros((K, D, D))
-        if observed.all():
-            yield rows, values.T[None], spread
-            continue
-        if mixture is None:
-            raise ValueError("data with missing values needs the previous mixture, whose Gaussians fill them")
-        means, covariances = conditional(mixture, observed, values)
-        points = np.empty((K, D, len(values)))
-        points[:, observed] = values.T
-        points[:, ~observed] = means.transpose(0, 2, 1)
-        lost = np.flatnonzero(~observed)
-        spread[:, lost[:, None], lost] = covariances
-        yield rows, points, spread
 
 
 def _log(shares: ArrayLike) -> Any:
@@ -557,7 +528,7 @@ def _sample_weights(weights: ArrayLike | None, n: int) -> FloatArray:
 
 def _ratio(sums: FloatArray, counts: FloatArray, previous: FloatArray | None) -> FloatArray:
     """Return sums / counts by component; the previous value where there is nothing to divide by."""
-    empty = counts <= _NOTHING
+    empty = counts <= NOTHING
     if previous is None and empty.any():
         raise ValueError(f"component {int(empty.argmax())} has neither data nor prior; give the previous mixture")
     ratio = sums / np.where(empty, 1.0, counts).reshape(-1, *[1] * (sums.ndim - 1))

@@ -117,7 +117,7 @@ def _cholesky(covariances: FloatArray) -> FloatArray:
 
 def row_blocks(rows: int, width: int) -> Iterator[slice]:
     """Yield slices that cover ``rows`` rows of ``width`` numbers in pieces that fit the processor's cache."""
-    size = max(1, _BLOCK // max(1, width))
+    size = max(256, _BLOCK // max(1, width))
     for start in range(0, rows, size):
         yield slice(start, min(start + size, rows))
 
@@ -221,12 +221,18 @@ def conditional(mixture: Mixture, observed: NDArray[np.bool_], values: FloatArra
     covariances
         (K, M, M), the same for all rows.
     """
-    mu, sigma = mixture.means, mixture.covariances
+    gain, covariances = regression(mixture, observed)
+    means = mixture.means[:, None, ~observed] + (values - mixture.means[:, None, observed]) @ gain
+    return means, covariances
+
+
+def regression(mixture: Mixture, observed: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
+    """Return what :func:`conditional` needs: (K, D - M, M) gains Sigma_oo^-1 Sigma_om and (K, M, M) covariances."""
+    sigma = mixture.covariances
     sigma_oo, sigma_om = sigma[:, observed][:, :, observed], sigma[:, observed][:, :, ~observed]
-    gain = np.linalg.solve(sigma_oo, sigma_om)  # (K, D - M, M)
-    means = mu[:, None, ~observed] + (values - mu[:, None, observed]) @ gain
+    gain = np.asarray(np.linalg.solve(sigma_oo, sigma_om), np.float64)
     covariances = sigma[:, ~observed][:, :, ~observed] - sigma_om.transpose(0, 2, 1) @ gain
-    return means, (covariances + covariances.transpose(0, 2, 1)) / 2
+    return gain, (covariances + covariances.transpose(0, 2, 1)) / 2
 
 
 def moments(mixture: Mixture) -> tuple[FloatArray, FloatArray]:
