@@ -2,6 +2,7 @@
 
 The mixture has K Gaussians and, if wanted, a uniform background ("clutter") that fills a box. Four phases, each
 a pure function or a line of :func:`expectation_maximisation`: initialise, expectation, maximisation, convergence.
+Between expectation and maximisation stand the sufficient statistics (:mod:`tracker.mixture.statistics`).
 What is maximised is the penalised log-likelihood
 
     sum_n u_n log p(x_n,observed) + log prior
@@ -647,7 +648,7 @@ class GaussianMixture:
         self._check_parameters()
         data = _table(X)
         weights = _sample_weights(sample_weight, len(data))
-        box = self._box(data[weights > 0])
+        box = self._box(data, weights)
         extent = None if box is None else box[1] - box[0]
         rng = np.random.default_rng(self.random_state)
         warm = self.warm_start and hasattr(self, "mixture_")
@@ -806,14 +807,14 @@ class GaussianMixture:
         log_weights = _log(shares * (1 - self.clutter_weight) / shares.sum())
         return Mixture(log_weights, means, covariances, _log(self.clutter_weight) + log_density)
 
-    def _box(self, data: FloatArray) -> FloatArray | None:
+    def _box(self, data: FloatArray, weights: FloatArray) -> FloatArray | None:
         """Return the (2, D) box of the background, None where there is none."""
         if self.clutter_weight == 0:
             return None
         if self.clutter_box is not None:
             box = _read_only(self.clutter_box, np.float64, (2, data.shape[1]), "clutter_box")
         else:
-            present = ~np.isnan(data)
+            present = ~np.isnan(data) & (weights > 0)[:, None]
             low = np.min(data, axis=0, initial=np.inf, where=present)
             box = np.stack([low, np.max(data, axis=0, initial=-np.inf, where=present)])
         good = (box[1] > box[0]) & np.isfinite(box).all(axis=0)
