@@ -54,10 +54,13 @@ def test_a_file_of_detections_teaches_a_configuration(track: Track, cwd: Path, s
     done = track(*command, "fitted.yaml")
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("iteration 0: log-likelihood -")
-    assert "before" in done.stderr.splitlines()[-1]
+    assert "before" in done.stderr.splitlines()[-2]
+    births = done.stderr.splitlines()[-1]
+    assert births.startswith("births: ")
     assert "motion.process_noise, x" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("fitted.yaml: ")
     text = (cwd / "fitted.yaml").read_text()
+    assert f"# {births}" in text.splitlines()
     assert text.startswith(f"# Learned by `track fit` from {detections}: 1 sequences, 120 frames, ")
     fitted = load_config(cwd / "fitted.yaml").tracking
     # Kicks of 2 px on objects of 20 px; heavy tails want a scale that is less than the deviation.
@@ -90,7 +93,7 @@ def test_truth_decides_by_what_is_held_out(track: Track, cwd: Path, swarms: Path
     swarm = swarms / "swarm-1"
     done = track("fit", "--detections", swarm, "--truth", swarm / "gt" / "gt.txt", "-o", "fitted.yaml")
     assert done.returncode == 0, done.stderr
-    assert "HOTA, held out" in done.stdout
+    assert "all together, held out" in done.stdout
     text = (cwd / "fitted.yaml").read_text()
     assert "and the truth" in text.splitlines()[0]
     load_config(cwd / "fitted.yaml")

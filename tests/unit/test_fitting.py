@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,15 +15,17 @@ import yaml
 from tests.simulated import RATE_HZ, Truth, exact_model, simulate
 from tracker import Config, Detections, Tracker, load_config
 from tracker.app import fitting
-from tracker.app.fitting import Recording, find_recordings, held_out_choice, learn, overrides, write_fitted
+from tracker.app.fitting import Recording, find_recordings, learn, overrides, write_fitted
 from tracker.errors import ConfigurationError, FormatError, OutputError
 from tracker.evaluation.labelled import label, true_history
 from tracker.formats.table import TrackTable
 from tracker.geometry import xyxy_to_ltwh
+from tracker.structures import FloatArray, IntArray
 from tracker.tracking.cloze import Cloze, answers, clozes, identities
 from tracker.tracking.fitting import (
     SECTIONS,
     Calibration,
+    Rates,
     clutter_volume,
     explain,
     filtered_log_likelihood,
@@ -32,6 +35,7 @@ from tracker.tracking.fitting import (
     log_likelihood,
     maximise,
     numbers_of,
+    rates,
     with_numbers,
 )
 from tracker.tracking.motion import TAU_PER_S
@@ -219,23 +223,67 @@ def test_detection_probability_is_a_share_and_its_prior_is_more_of_them() -> Non
     assert fitted_detection_probability(detected, plain, 0.7, 0.0)[1] == pytest.approx(math.sqrt(0.6 * 0.4 / 100))
 
 
+CLAIM, GATE = "tracking.association.claim", "tracking.association.gate_iou"
+
+
+def made_up(gains: dict[float, list[float]]) -> fitting.Score:
+    """Return a score on folds that depends on one number alone, and gains this where it has that value."""
+
+    def score(configs: Sequence[Config], folds: IntArray) -> FloatArray:
+        values = [gains.get(c.tracking.association.claim, [0.0] * 99) for c in configs]
+        return 50.0 + np.array([np.array(v)[folds] for v in values])
+
+    return score
+
+
 @pytest.mark.parametrize(
-    ("gains", "choice", "gain"),
+    ("gains", "expected", "gain"),
     [
-        ([[1.0, 1.2, 0.9, 1.1], [0.0, 0.1, 0.0, 0.1]], 0, 1.05),
-        ([[8.0, 0.0, 0.0, 0.0], [0.0, 0.1, -0.1, 0.0]], None, 0.0),  # chosen for one fold's sake, and not by it
-        ([[0.5, -0.5, 0.6, -0.6], [-1.0, -1.0, -1.0, -1.0]], None, 0.0),
-        ([[-1.0, -1.0, -1.0, -1.0]], None, -1.0),
-        ([[3.0]], None, 3.0),
+        ({0.2: [1.0, 1.2, 0.9, 1.1], 0.3: [0.0, 0.1, 0.0, 0.1]}, 0.2, 1.05),
+        ({0.2: [1.0, 1.2, 0.9, 1.1], 0.3: [2.0, 2.2, 1.9, 2.1]}, 0.3, 2.05),
+        ({0.2: [8.0, 0.0, 0.0, 0.0]}, 0.1, 0.0),  # would be chosen for one fold's sake
+        ({0.2: [0.5, -0.5, 0.6, -0.6]}, 0.1, 0.0),
+        # Each is chosen where it gained, and does not elsewhere: the first three of four folds never hold out both.
+        ({0.2: [1.0, 1.1, 1.0, -9.0], 0.3: [-9.0, 1.0, 1.1, 1.0]}, 0.1, (-9.0 - 9.0) / 4),
+        ({0.2: [-1.0, -1.1, -1.0, -0.9]}, 0.1, 0.0),
     ],
 )
-def test_an_option_must_gain_where_it_was_not_chosen(gains, choice, gain) -> None:
-    found, mean, _ = held_out_choice(np.array(gains))
-    assert found == choice
-    if gains[0][0] != 8.0:
-        assert mean == pytest.approx(gain)
-    else:
-        assert mean < 8.0 / 4 + 0.1
+def test_a_change_must_gain_where_it_was_not_chosen(gains, expected, gain) -> None:
+    trials = {CLAIM: lambda _: [{CLAIM: value} for value in gains]}
+    found, verdicts = fitting.proven_search(made_up(gains), 4, Config(), trials)
+    assert found.tracking.association.claim == expected
+    assert [v.name for v in verdicts] == [CLAIM, fitting.ALL]
+    assert verdicts[-1].gain == pytest.approx(gain)
+    assert [v.taken for v in verdicts] == [expected != 0.1] * 2
+
+
+def test_what_is_chosen_later_stands_on_what_was_chosen_before() -> None:
+    def score(configs: Sequence[Config], folds: IntArray) -> FloatArray:
+        of = [(c.tracking.association.claim == 0.2, c.tracking.association.gate_iou == 0.0) for c in configs]
+        return np.array([(claim + 2.0 * (claim and gate) - (gate and not claim)) * (9.0 + folds) for claim, gate in of])
+
+    trials = {CLAIM: lambda _: [{CLAIM: 0.2}], GATE: lambda _: [{GATE: 0.0}]}
+    found, verdicts = fitting.proven_search(score, 6, Config(), trials)
+    assert (found.tracking.association.claim, found.tracking.association.gate_iou) == (0.2, 0.0)
+    assert [v.taken for v in verdicts] == [True] * 3
+    assert [round(v.gain, 6) for v in verdicts] == [11.5, 23.0, 34.5]
+    backwards, verdicts = fitting.proven_search(score, 6, Config(), dict(reversed(trials.items())))
+    assert backwards.tracking.association.gate_iou == Config().tracking.association.gate_iou
+    assert [v.taken for v in verdicts] == [False, True, True]
+
+
+def test_chance_seldom_changes_anything() -> None:
+    rng = np.random.default_rng(1)
+    options = [round(0.11 + 0.01 * n, 2) for n in range(24)]
+    trials = {f"{n}": (lambda _, n=n: [{CLAIM: value} for value in options[3 * n : 3 * n + 3]]) for n in range(8)}
+    chosen = taken = 0
+    for _ in range(300):
+        score = made_up({value: rng.normal(0.0, 1.0, 8).tolist() for value in options})
+        found, verdicts = fitting.proven_search(score, 8, Config(), trials)
+        chosen += any(v.gain > fitting.SURE * v.error for v in verdicts[:-1])
+        taken += found != Config()
+    assert chosen > 100, "or there is nothing to be fooled by"
+    assert taken < 2.0 * fitting.CHANCE * 300  # not 1.0: the searches for the quarters have data in common
 
 
 def test_what_is_hidden_was_followed_before_and_after() -> None:
@@ -287,6 +335,44 @@ def test_truth_labels_detections_and_misses() -> None:
     fit = fitting.label_fit([labelled], Config(), 0.0)
     assert fit.numbers["tracking.association.detection_probability"] == pytest.approx(0.5, abs=1e-4)
     assert fit.numbers["tracking.association.clutter_density"] == pytest.approx(40 / 320)
+
+
+def comings_and_goings() -> tuple[tuple[Detections, ...], TrackTable]:
+    """Return 100 frames with two objects throughout, three more from frames 40, 60 and 61 on, and two false boxes."""
+    rng = np.random.default_rng(8)
+    begins = (1, 1, 40, 60, 61)
+    frames, rows = [], []
+    for n in range(1, 101):
+        true = [(300.0 * k + n, 100.0, 40.0, 100.0) for k, first in enumerate(begins) if n >= first]
+        rows += [(n, k, *box) for k, box in enumerate(true, 1)]
+        false = [(x, 5000.0, 40.0, 100.0) for x in rng.uniform(0.0, 1e6, 2)]
+        ltwh = np.array(true + false)
+        xyxy = np.column_stack([ltwh[:, :2], ltwh[:, :2] + ltwh[:, 2:]])
+        frames.append(Detections(xyxy, [0.9] * len(true) + [0.4, 0.4]))
+    table = np.array(rows)
+    return tuple(frames), TrackTable(table[:, 0].astype(int), table[:, 1].astype(int), table[:, 2:])
+
+
+def test_births_and_clutter_are_told_apart() -> None:
+    frames, truth = comings_and_goings()
+    explained = explain(frames, RATE_HZ, Config())
+    labelled = label(frames, truth, RATE_HZ, Config())
+    for found in (explained, labelled):
+        assert found.births == 3, "who is there at once was not born"
+        assert found.watched_s == pytest.approx(3.0)
+    assert np.count_nonzero(~labelled.is_object) == 200
+    assert explained.clutter == pytest.approx(200.0, abs=1.0), "the five first detections are none"
+    assert explain(frames[:20], RATE_HZ, Config()).watched_s == 0.0
+    learned = fitting.fit_without_truth(
+        [Recording("a", RATE_HZ, frames)], Config(), prior_weight=1.0, max_iterations=1, seed=0
+    )
+    assert learned.rates.births_per_s == pytest.approx(1.0)
+    assert learned.rates.clutter_per_frame == pytest.approx(2.0, abs=0.01)
+
+
+def test_rates_are_those_of_poisson_processes() -> None:
+    assert rates(16, 8.0, 400.0, 100) == Rates(2.0, 0.5, 4.0, 0.2)
+    assert rates(0, 0.0, 0.0, 100) == Rates(0.0, math.inf, 0.0, 0.01)
 
 
 def test_a_file_holds_what_differs_and_reads_as_it_was(tmp_path: Path) -> None:
@@ -399,6 +485,7 @@ def test_what_keeps_identities_worse_is_left(recordings, monkeypatch) -> None:
 
     monkeypatch.setattr(fitting, "learn", learned)
     monkeypatch.setattr(fitting, "lifecycle", lambda *_: fitting.Fit({}, {}))
+    monkeypatch.setattr(fitting, "rates", lambda *_: Rates(0.0, 1.0, 0.0, 1.0))
     short = [replace(r, frames=r.frames[:150]) for r in recordings]
     options = {"prior_weight": 0.0, "max_iterations": 1, "seed": 0}
     result = fitting.fit_without_truth(short, Config(), **options)

@@ -2,17 +2,19 @@
 
 What is learned is taken over group by group, and only where it proves itself on what counts, identities: without
 truth where hidden objects come back as themselves more often (:mod:`tracker.tracking.cloze`), with truth where HOTA
-rises on recordings that had no part in the choice. The likelihood alone is no judge of that: most frames are easy,
+rises on recordings that had no part in the search. The likelihood alone is no judge of that: most frames are easy,
 and what fits them best is too sure of itself where objects meet.
 """
 
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,6 +23,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import yaml
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from tracker.app.rates import assumed_rate_hz
 from tracker.config import Config
@@ -34,11 +37,12 @@ from tracker.formats.catalogue import write_whole
 from tracker.formats.motchallenge import read_truth, sequence_info_near
 from tracker.formats.table import TrackTable
 from tracker.geometry import xyxy_to_ltwh
-from tracker.structures import Detections, FloatArray
+from tracker.structures import Detections, FloatArray, IntArray
 from tracker.tracking.cloze import Cloze, answers, clozes, identities, of_boxes_at_once
 from tracker.tracking.fitting import (
     Explained,
     Fit,
+    Rates,
     clutter_volume,
     explain,
     fitted_calibration,
@@ -48,6 +52,7 @@ from tracker.tracking.fitting import (
     log_likelihood,
     maximise,
     numbers_of,
+    rates,
     score_errors,
     score_numbers,
     with_numbers,
@@ -60,9 +65,11 @@ FALL = 1e-3
 """Fall of the log-likelihood, as a share of it, that ends EM: smaller ones come from births that come and go."""
 CONVERGED = 1e-4
 SURE = 2.0
-"""Standard errors by which a gain of HOTA on what was held out must differ from none."""
+"""Standard errors by which a change must raise HOTA to be chosen."""
+CHANCE = 0.05
+"""Probability that all changes together gain HOTA by chance alone where they were not chosen."""
 SURE_OF_CLOZE = 3.0
-"""The same for hidden objects: they are those that one learned from, and what meets one often meets its neighbour."""
+"""Standard errors by which more hidden objects must come back: what meets one often meets its neighbour."""
 
 _NOISE = tuple(f"tracking.motion.{name}" for name in ("measurement_noise", "process_noise", "initial_velocity"))
 _DETECTION = tuple(f"tracking.association.{name}" for name in ("detection_probability", "clutter_density"))
@@ -87,6 +94,7 @@ POLICY: Mapping[str, tuple[tuple[Literal["times", "value"], float], ...]] = {
 
 Ending: TypeAlias = Literal["converged", "fell", "stopped"]
 
+_QUARTERS = 4
 _GAPS_S = (0.0, 0.2, 0.6)
 _LEAST_FOLDS = 4
 _MATCHABLE = 20
@@ -167,7 +175,7 @@ class Verdict:
     name
         What was tried.
     gain, error
-        Objects that came back as themselves, more than before, in percent; or HOTA on recordings held out.
+        Objects that came back as themselves, more than before, in percent; or HOTA, and the standard error of it.
     taken
         Whether it was taken over.
     """
@@ -180,16 +188,35 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """What was learned, what was made of it, and the new configuration."""
+    """What was learned, what was made of it, and the new configuration.
+
+    Parameters
+    ----------
+    config
+        The new configuration.
+    changes
+        What became of each number.
+    verdicts
+        What trying them gave.
+    rates
+        How many detections are new objects and how many are clutter, which have one density in the configuration.
+    learned
+        Where EM arrived; None where the truth made it needless.
+    """
 
     config: Config
     changes: tuple[Change, ...]
     verdicts: tuple[Verdict, ...]
+    rates: Rates
     learned: Learned | None
 
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much."""
+Score: TypeAlias = Callable[[Sequence[Config], IntArray], FloatArray]
+Trial: TypeAlias = Callable[[Config], list[dict[str, Any]]]
+ALL = "all together, held out"
+"""Name of the verdict on a search as a whole."""
 
 
 def find_recordings(
@@ -385,8 +412,14 @@ def fit_without_truth(
     )
     life = lifecycle(explained, config, prior_weight)
     fit = Fit({**learned.fit.numbers, **life.numbers}, {**learned.fit.errors, **life.errors})
+    found = rates(
+        sum(e.births for e in explained),
+        sum(e.watched_s for e in explained),
+        sum(e.clutter for e in explained),
+        sum(e.frames for e in explained),
+    )
     if unchecked:
-        return _result(config, with_numbers(config, _rounded(fit.numbers)), fit, (), learned)
+        return _result(config, with_numbers(config, _rounded(fit.numbers)), fit, (), found, learned)
     after = examine(recordings, config, seed)
     verdicts: list[Verdict] = []
     trials = [(name, numbers) for name, numbers in _trials(fit, config) if name.removesuffix(_HALF) in _ASKED]
@@ -400,7 +433,7 @@ def fit_without_truth(
         verdicts.append(Verdict(name, gain, error, taken))
         if taken:
             after = trial
-    return _result(config, after.config, fit, verdicts, learned)
+    return _result(config, after.config, fit, verdicts, found, learned)
 
 
 _HALF = ", halfway"
@@ -484,7 +517,7 @@ def fit_with_truth(
     processes: int,
     progress: Progress = lambda *_: None,
 ) -> Result:
-    """Learn from detections and truth: direct fits, then a search on HOTA.
+    """Learn from detections and truth: direct fits, made once from all recordings, then a search on HOTA.
 
     Parameters
     ----------
@@ -509,28 +542,17 @@ def fit_with_truth(
     labelled = [_labelled(r, config) for r in recordings]
     fit = label_fit(labelled, config, prior_weight)
     folds = _folds(recordings, seed)
-    trials: list[tuple[str, list[dict[str, Any]]]] = [
-        (name, [numbers for trial, numbers in _trials(fit, config) if trial.removesuffix(_HALF) == name])
-        for name in GROUPS
-    ]
-    trials = [(name, options) for name, options in trials if options]
-    steps = len(trials) + len(POLICY) + 1
-    after = config
-    verdicts: list[Verdict] = []
+    trials: dict[str, Trial] = {name: partial(_learned_options, fit, config, name) for name in GROUPS}
+    trials |= {key: partial(_options, key) for key in POLICY}
     with _scorer(folds, processes) as score:
-        progress("searching", 0, steps)
-        current = score([config])[0]
-        for done, key in enumerate([*dict(trials), *POLICY], 1):
-            progress("searching", done, steps)
-            options = dict(trials)[key] if key in GROUPS else _options(key, after)
-            candidates = [with_numbers(after, numbers) for numbers in options]
-            values = score(candidates)
-            choice, gain, error = held_out_choice(values - current)
-            taken = choice is not None
-            verdicts.append(Verdict(key, gain, error, taken))
-            if choice is not None:
-                after, current = candidates[choice], values[choice]
-    return _result(config, after, fit, verdicts, None)
+        after, verdicts = proven_search(score, len(folds), config, trials, progress)
+    found = rates(
+        sum(one.births for one in labelled),
+        sum(one.watched_s for one in labelled),
+        float(sum(np.count_nonzero(~one.is_object) for one in labelled)),
+        sum(len(r.frames) for r in recordings),
+    )
+    return _result(config, after, fit, verdicts, found, None)
 
 
 def label_fit(labelled: Sequence[Labelled], config: Config, prior_weight: float) -> Fit:
@@ -562,30 +584,72 @@ def label_fit(labelled: Sequence[Labelled], config: Config, prior_weight: float)
     return Fit(numbers, errors)
 
 
-def held_out_choice(gains: FloatArray) -> tuple[int | None, float, float]:
-    """Return which of several options is worth taking, if any, judged where it had no part in the choice.
+def proven_search(
+    score: Score, folds: int, config: Config, trials: Mapping[str, Trial], progress: Progress = lambda *_: None
+) -> tuple[Config, list[Verdict]]:
+    """Search for a better configuration, and return it if searching as such gains on folds that it does not see.
 
-    For each fold the option is chosen that gains most on all others; what it gains on this one counts.
+    The search is repeated for each quarter of the folds on the other three, and what it finds there is scored on the
+    quarter. These gains, a fold each, must pass Student's test: one for the whole, however many options were tried.
 
     Parameters
     ----------
-    gains
-        (V, U) gain of each option on each fold.
+    score
+        Returns HOTA (configurations, folds) of configurations on the folds with these numbers.
+    folds
+        How many folds there are.
+    config
+        Where to start.
+    trials
+        By name, what gives the options for a configuration that is reached.
+    progress
+        Called as they are tried.
 
     Returns
     -------
-    choice
-        The option with the greatest mean gain, None where what was held out does not bear it out.
-    gain, error
-        Mean over the folds of what was held out, and its standard error.
+    config
+        The one found, or where it started.
+    verdicts
+        On each trial, with its gain where it was chosen, and on all together, with the gain where it was not.
     """
-    folds = gains.shape[1]
-    others = gains.sum(axis=1, keepdims=True) - gains
-    held_out = gains[others.argmax(axis=0), np.arange(folds)]
-    gain = float(held_out.mean())
-    error = float(held_out.std(ddof=1) / math.sqrt(folds)) if folds > 1 else math.inf
-    best = int(gains.mean(axis=1).argmax())
-    return (best if gain > SURE * error and gains[best].mean() > 0.0 else None), gain, error
+    everything = np.arange(folds)
+    quarters = [everything[n::_QUARTERS] for n in range(min(_QUARTERS, folds))]
+    steps = (len(quarters) + 1) * len(trials)
+
+    def search(seen: IntArray, done: int) -> tuple[Config, list[Verdict]]:
+        after, current = config, score([config], seen)[0]
+        verdicts = []
+        for n, (name, options) in enumerate(trials.items(), done):
+            progress("searching", n, steps)
+            candidates = [with_numbers(after, numbers) for numbers in options(after)]
+            if not candidates:
+                continue
+            values = score(candidates, seen)
+            best = int(values.mean(axis=1).argmax())
+            gain, error = _mean_and_error(values[best] - current)
+            verdicts.append(Verdict(name, gain, error, gain > SURE * error))
+            if verdicts[-1].taken:
+                after, current = candidates[best], values[best]
+        return after, verdicts
+
+    gains = np.zeros(folds)
+    for n, quarter in enumerate(quarters):
+        found, _ = search(np.setdiff1d(everything, quarter), n * len(trials))
+        before, after = score([config, found], quarter)
+        gains[quarter] = after - before
+    found, verdicts = search(everything, len(quarters) * len(trials))
+    gain, error = _mean_and_error(gains)
+    taken = found != config and gain > float(stdtrit(folds - 1, 1.0 - CHANCE)) * error
+    verdicts = [replace(v, taken=v.taken and taken) for v in verdicts]
+    return found if taken else config, [*verdicts, Verdict(ALL, gain, error, taken)]
+
+
+def _mean_and_error(values: FloatArray) -> tuple[float, float]:
+    return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
+
+
+def _learned_options(fit: Fit, start: Config, group: str, _: Config) -> list[dict[str, Any]]:
+    return [numbers for name, numbers in _trials(fit, start) if name.removesuffix(_HALF) == group]
 
 
 def _options(key: str, config: Config) -> list[dict[str, Any]]:
@@ -630,7 +694,7 @@ def _folds(recordings: Sequence[Recording], seed: int) -> list[tuple[_Fold, ...]
             truth = r.truth.select(inside)
             truth = replace(truth, frames=truth.frames - first)
             fold = _Fold(r.frame_rate_hz, r.frames[first:end], truth)
-            rng = np.random.default_rng([seed, len(folds)])
+            rng = np.random.default_rng([seed, zlib.crc32(r.name.encode()), first])  # alike, whatever stands beside it
             folds.append((fold, replace(fold, frames=tuple(_disturbed(d, rng) for d in fold.frames))))
     return folds
 
@@ -643,10 +707,20 @@ def _disturbed(detections: Detections, rng: np.random.Generator) -> Detections:
 
 
 @contextmanager
-def _scorer(folds: Sequence[tuple[_Fold, ...]], processes: int) -> Iterator[Callable[[Sequence[Config]], FloatArray]]:
-    """Yield what returns HOTA (configurations, folds), the mean over a fold's replicates."""
+def _scorer(folds: Sequence[tuple[_Fold, ...]], processes: int) -> Iterator[Score]:
+    """Yield what returns HOTA, the mean over a fold's replicates; nothing is tracked twice."""
+    known: dict[tuple[str, int], float] = {}
+
+    def remembered(run: Callable[..., Iterable[float]], configs: Sequence[Config], seen: IntArray) -> FloatArray:
+        names = [config.model_dump_json() for config in configs]
+        keys = [[(name, int(fold)) for fold in seen] for name in names]
+        new = {key: config for row, config in zip(keys, configs, strict=True) for key in row if key not in known}
+        values = run(_hota, [folds[fold] for _, fold in new], new.values())
+        known.update(zip(new, values, strict=True))
+        return np.array([[known[key] for key in row] for row in keys])
+
     if processes == 1:
-        yield lambda configs: np.array([[_hota(fold, config) for fold in folds] for config in configs])
+        yield partial(remembered, map)
         return
     with interrupts_blocked():  # the processes start as the first job is submitted
         pool = ProcessPoolExecutor(processes, get_context("spawn"))
@@ -654,12 +728,7 @@ def _scorer(folds: Sequence[tuple[_Fold, ...]], processes: int) -> Iterator[Call
     try:
         for future in started:
             future.result()
-
-        def score(configs: Sequence[Config]) -> FloatArray:
-            futures = [[pool.submit(_hota, fold, config) for fold in folds] for config in configs]
-            return np.array([[future.result() for future in row] for row in futures])
-
-        yield score
+        yield partial(remembered, pool.map)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -679,14 +748,16 @@ def _hota_of(fold: _Fold, config: Config) -> float:
     return evaluate(fold.truth, tracks).scores.hota
 
 
-def _result(before: Config, after: Config, fit: Fit, verdicts: Iterable[Verdict], learned: Learned | None) -> Result:
+def _result(
+    before: Config, after: Config, fit: Fit, verdicts: Iterable[Verdict], found: Rates, learned: Learned | None
+) -> Result:
     old, new = _tried(before), _tried(after)
     changes = [
         Change(key, old[key], fit.numbers.get(key), fit.errors.get(key, math.nan), new[key])
         for key in old
         if key in fit.numbers or new[key] != old[key]
     ]
-    return Result(after, tuple(changes), tuple(verdicts), learned)
+    return Result(after, tuple(changes), tuple(verdicts), found, learned)
 
 
 def _tried(config: Config) -> dict[str, Any]:

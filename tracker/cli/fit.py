@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -109,10 +110,11 @@ def fit(
             + (f" and the truth {truth}" if truth else "")
             + f": {len(recordings)} sequences, {frames} frames, {boxes} detections.",
             *_endings(result),
+            _rates(result),
             *(f"{v.name}: {'taken' if v.taken else 'left'}, {_gain(v.gain, v.error, truth)}" for v in result.verdicts),
         ]
         write_fitted(output, load_config(), result.config, comments)
-    for line in _endings(result):
+    for line in (*_endings(result), _rates(result)):
         console.print(line, highlight=False, soft_wrap=True)
     out = Console(width=None if sys.stdout.isatty() else 120)
     out.print(_changes(result))
@@ -138,8 +140,16 @@ def _endings(result: Result) -> list[str]:
     ]
 
 
+def _rates(result: Result) -> str:
+    r = result.rates
+    return (
+        f"births: {r.births_per_s:.3g} +- {r.births_error:.2g} new objects per second; clutter: "
+        f"{r.clutter_per_frame:.3g} +- {r.clutter_error:.2g} detections per frame; clutter_density is that of both."
+    )
+
+
 def _gain(gain: float, error: float, truth: Path | None) -> str:
-    what = "HOTA, held out" if truth else "% of hidden objects found again"
+    what = "HOTA" if truth else "% of hidden objects found again"
     return f"{gain:+.2f} +- {error:.2f} {what}"
 
 
@@ -167,7 +177,8 @@ def _cells(before: float, learned: float | None, error: float | None, after: flo
     if learned is None or error is None:
         surely = ["", ""]
     else:
-        surely = [_text(learned), f"{learned * error if key.startswith('tracking.motion.') else error:.2g}"]
+        size = learned * error if key.startswith("tracking.motion.") else error
+        surely = [_text(learned), "" if math.isnan(size) else f"{size:.2g}"]
     return [_text(before), *surely, "" if after == before else _text(after)]
 
 
@@ -176,7 +187,7 @@ def _verdicts(result: Result, truth: Path | None) -> Table:
 
     table = Table()
     table.add_column("tried")
-    table.add_column("HOTA, held out" if truth else "hidden objects found again, %", justify="right")
+    table.add_column("HOTA" if truth else "hidden objects found again, %", justify="right")
     table.add_column("+-", justify="right")
     table.add_column("")
     for v in result.verdicts:

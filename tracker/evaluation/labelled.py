@@ -14,7 +14,7 @@ from tracker.evaluation.preparation import PREPARATION_IOU, prepare
 from tracker.formats.table import TrackTable
 from tracker.geometry import xyxy_to_ltwh
 from tracker.structures import Detections, FloatArray, IntArray
-from tracker.tracking.fitting import NEAR_POSITION, NEAR_SIZE, History, logits_of
+from tracker.tracking.fitting import NEAR_POSITION, NEAR_SIZE, History, logits_of, settled_frames, watched_s
 from tracker.tracking.motion import TAU_PER_S, measured_coordinates
 
 _LARGEST_COVER = 0.95  # as in the tracker
@@ -36,6 +36,8 @@ class Labelled:
         (V,) by true object and frame: whether it was detected, and the factor on P_D that its cover leaves.
     near_count, near_volume
         Detections near objects that cover none, and the volume of the box space in which they were counted.
+    births, watched_s
+        Objects first detected after the first second, and the time from then on.
     """
 
     history: History
@@ -45,6 +47,8 @@ class Labelled:
     plainness: FloatArray
     near_count: float
     near_volume: float
+    births: int
+    watched_s: float
 
 
 def label(frames: Sequence[Detections], truth: TrackTable, frame_rate_hz: float, config: Config) -> Labelled:
@@ -98,15 +102,21 @@ def label(frames: Sequence[Detections], truth: TrackTable, frame_rate_hz: float,
         plainness.append(1.0 - association.hiding * np.minimum(_cover(true_boxes), _LARGEST_COVER))
         near_count += _near(true_boxes, measured[columns[owner[columns] < 0]], anchor)
         near_volume += 16.0 * NEAR_POSITION**2 * NEAR_SIZE**2 * len(rows)
+    tau = TAU_PER_S / frame_rate_hz
+    history = true_history(table.frames, owner, measured, scores, len(frames), tau)
     rows_counted = np.concatenate(counted) if counted else np.empty(0, np.int64)
     return Labelled(
-        history=true_history(table.frames, owner, measured, scores, len(frames), TAU_PER_S / frame_rate_hz),
+        history=history,
         logits=logits_of(scores[rows_counted]),
         is_object=owner[rows_counted] >= 0,
         detected=np.concatenate(detected) if detected else np.empty(0),
         plainness=np.concatenate(plainness) if plainness else np.empty(0),
         near_count=near_count,
         near_volume=near_volume,
+        births=int(
+            np.count_nonzero(np.repeat(np.arange(len(frames)), np.diff(history.born_start)) >= settled_frames(tau))
+        ),
+        watched_s=watched_s(len(frames), tau),
     )
 
 

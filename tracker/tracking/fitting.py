@@ -14,8 +14,12 @@ weighs as much as a stated number of observations:
 
 - noise: with the responsibilities given, the whole recording is filtered anew for each trial of the noise, with the
   tracker's own prediction, update and adaptation, so that tails, damping and adaptation are as they will be;
-- P_D, clutter and births: counts;
+- P_D and clutter: counts;
 - score: logistic regression of the responsibilities on the log odds of the score.
+
+For who owns a detection it is all one whether what no object explains is clutter or the first of a new object: the
+two have one density, c. How many of each there are is counted besides, and said. Which of them begins an object the
+tracker decides by the score, as it learns to while it runs.
 
 References
 ----------
@@ -56,6 +60,8 @@ NEAR_POSITION = 1.0
 NEAR_SIZE = 0.5
 """Half the sides, in units of g, of the part of the box space around an object in which clutter is counted."""
 _PROVEN_HITS = 3
+SETTLED_S = 1.0
+"""Who is found before this time of a recording was there when it began, and counts as no birth."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,6 +133,10 @@ class Explained:
         that cover and absence leave it.
     near_count, near_volume
         Detections around objects that nobody explains, and the volume of the box space in which they were counted.
+    births, watched_s
+        Confirmed objects that began after the first second, and the time from then on.
+    clutter
+        Detections that neither an object explains nor a confirmed one began with.
     deaths, lifetime_tau
         Objects that ended before the recording did, and the time that objects lived, in 1/25 s.
     birth_scores
@@ -142,6 +152,9 @@ class Explained:
     plainness: FloatArray
     near_count: float
     near_volume: float
+    births: int
+    watched_s: float
+    clutter: float
     deaths: int
     lifetime_tau: float
     birth_scores: FloatArray
@@ -300,8 +313,12 @@ class _Book:
             born_start=_starts(c["births"]),
             born=c["born"],
         )
-        _, object_ = np.unique(c["id"], return_inverse=True)
+        _, first_row, object_ = np.unique(c["id"], return_index=True, return_inverse=True)
         row = np.arange(len(object_))
+        frame_of_row = np.repeat(np.arange(len(c["rows"])), c["rows"])
+        confirmed = np.zeros(len(first_row), np.bool_)
+        confirmed[object_[c["confirmed"]]] = True
+        late = frame_of_row[first_row] > settled_frames(tau)  # the first row is that of the frame after the birth
         last = np.full(object_.max(initial=-1) + 1, -1)
         claimed = c["claim"] >= 0
         np.maximum.at(last, object_[claimed], row[claimed])
@@ -319,10 +336,23 @@ class _Book:
             plainness=c["visible"][certain] / association.detection_probability,
             near_count=self._near_count,
             near_volume=self._near_volume,
+            births=int(np.count_nonzero(confirmed & late)),
+            watched_s=watched_s(len(c["rows"]), tau),
+            clutter=max(float((1.0 - c["heard_shares"]).sum()) - np.count_nonzero(confirmed), 0.0),
             deaths=int(np.count_nonzero(c["confirmed"] & ~c["survives"])),
             lifetime_tau=tau * int(np.count_nonzero(c["confirmed"] & ~gone)),
             birth_scores=birth_scores,
         )
+
+
+def settled_frames(tau: float) -> int:
+    """Return how many frames at the beginning of a recording tell of no births; ``tau`` is the step in 1/25 s."""
+    return round(SETTLED_S * TAU_PER_S / tau)
+
+
+def watched_s(frames: int, tau: float) -> float:
+    """Return for how long a recording of so many frames tells of births, in seconds."""
+    return max(0, frames - settled_frames(tau)) * tau / TAU_PER_S
 
 
 def _starts(counts: IntArray) -> IntArray:
@@ -603,7 +633,7 @@ class Fit:
     numbers
         By dotted key.
     errors
-        By dotted key, standard errors; those of ``relative`` keys as shares of the number.
+        By dotted key, standard errors, nan where a single value tells none; those of noise as shares of the number.
     """
 
     numbers: Mapping[str, Any]
@@ -667,9 +697,37 @@ def lifecycle(explained: Sequence[Explained], prior: Config, prior_weight: float
     return Fit(
         {_BIRTH: float(np.clip(birth, 0.3, 0.9)), _SURVIVAL: 1.0 - rate},
         {
-            _BIRTH: float(learned.std()) / math.sqrt(max(len(learned), 1)),
+            _BIRTH: float(learned.std(ddof=1)) / math.sqrt(len(learned)) if len(learned) > 1 else math.nan,
             _SURVIVAL: rate / math.sqrt(deaths + 1.0),
         },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What comes from nowhere, taken apart: the clutter density of the configuration is that of both.
+
+    Parameters
+    ----------
+    births_per_s, births_error
+        New objects per second, and the standard error.
+    clutter_per_frame, clutter_error
+        Detections per frame that belong to no object, old or new, and the standard error.
+    """
+
+    births_per_s: float
+    births_error: float
+    clutter_per_frame: float
+    clutter_error: float
+
+
+def rates(births: int, watched_s: float, clutter: float, frames: int) -> Rates:
+    """Return the rates of two Poisson processes from what was counted, and in how many seconds and frames it was."""
+    return Rates(
+        births / watched_s if watched_s > 0.0 else 0.0,
+        math.sqrt(max(births, 1)) / watched_s if watched_s > 0.0 else math.inf,
+        clutter / frames,
+        math.sqrt(max(clutter, 1.0)) / frames,
     )
 
 
