@@ -4,18 +4,25 @@
     python tools/fit_benchmark.py --learn simulated
 
 DATA_ROOT is that of benchmark.py. Learning from others: from all other sets; from the same: from every second sequence
-of a set for those between, and the reverse. `likelihood` takes over all that EM finds most probable, `checked` is
-the command without truth, `truth` with it. Simulated are small things that turn at random, found with loose boxes:
-nothing that the defaults were made for.
+of a set for those between, and the reverse. Learned from is the middle of each sequence, tested the whole.
+`likelihood` takes over all that EM finds most probable, `checked` is the command without truth, `truth` with it,
+`direct` takes over all that the truth says of noise, detection, clutter and scores. Simulated are small things that
+turn at random, found with loose boxes: nothing that the defaults were made for.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
@@ -27,39 +34,98 @@ from rich.console import Console
 from rich.table import Table
 
 from tracker import Config, Detections, load_config
-from tracker.app.fitting import Recording, Result, fit_with_truth, fit_without_truth
-from tracker.evaluation.scores import Evaluation, combine, evaluate
+from tracker.app.fitting import ALL, Recording, fit_with_truth, fit_without_truth, overrides
+from tracker.config import check_config
+from tracker.evaluation.scores import Evaluation, Scores, combine, evaluate
 from tracker.formats.table import TrackTable
+from tracker.tracking.fitting import with_numbers
 
 OUTPUT = Console(width=None if sys.stdout.isatty() else 120)
+FIT_OF_WAY = {"likelihood": "detections", "checked": "detections", "direct": "truth", "truth": "truth"}
 
 
-def recording(sequence: Sequence, frames: int) -> Recording:
-    """Return the first frames of a sequence to learn from."""
-    whole = load(sequence)
-    truth = whole.truth.select(whole.truth.frames <= frames)
-    return Recording(sequence.name, whole.frame_rate_hz, whole.detections[:frames], truth)
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What to learn from and what to test on."""
+
+    set_name: str
+    name: str
+    teachers: tuple[Sequence | int, ...]
+    pupils: tuple[Sequence | int, ...]
 
 
-def fitted(way: str, recordings: list[Recording], prior_weight: float, processes: int) -> Result:
-    if way == "truth":
-        return fit_with_truth(recordings, load_config(), prior_weight=prior_weight, seed=0, processes=processes)
-    learn = partial(fit_without_truth, prior_weight=prior_weight, max_iterations=20, seed=0)
-    return learn(recordings, load_config(), unchecked=way == "likelihood")
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One run of the command: what it learns from, and of what kind it is."""
+
+    name: str
+    kind: str
+    teachers: tuple[Sequence | int, ...]
+    frames: int
+    prior_weight: float
 
 
-def scored(sequences: list[Sequence], config: Config) -> dict[str, Evaluation]:
-    return {s.name: evaluate(load(s).truth, track(load(s), config)) for s in sequences}
+def recording(source: Sequence | int, frames: int) -> Recording:
+    """Return the middle frames of a sequence, or of the swarm with this seed."""
+    if isinstance(source, int):
+        return swarm(source)
+    whole = load(source)
+    first = max(0, (len(whole.detections) - frames) // 2)
+    truth = whole.truth.select((whole.truth.frames > first) & (whole.truth.frames <= first + frames))
+    truth = replace(truth, frames=truth.frames - first)
+    return Recording(source.name, whole.frame_rate_hz, whole.detections[first : first + frames], truth)
 
 
-def splits(sequences: list[Sequence], name: str, learn: str) -> list[tuple[list[Sequence], list[Sequence]]]:
-    """Return what to learn from and what to test on, so that every sequence of the set is tested once."""
-    own = [s for s in sequences if s.set_name == name]
-    if learn == "others":
-        return [([s for s in sequences if s.set_name != name], own)]
-    return [(own[::2], own[1::2]), (own[1::2], own[::2])]
+def fitted(fit: Fit, keep: Path | None) -> dict[str, Any]:
+    """Run the command, or return what is kept of an earlier run."""
+    path = None if keep is None else keep / f"{fit.name}-{fit.kind}-{fit.frames}-{fit.prior_weight:g}.json"
+    if path is not None and path.is_file():
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    recordings, start = [recording(source, fit.frames) for source in fit.teachers], load_config()
+    if fit.kind == "truth":
+        result = fit_with_truth(recordings, start, prior_weight=fit.prior_weight, seed=0, processes=1)
+    else:
+        result = fit_without_truth(recordings, start, prior_weight=fit.prior_weight, max_iterations=20, seed=0)
+    everything = with_numbers(start, {c.key: c.learned for c in result.changes if c.learned is not None})
+    found = {
+        "proven": differences(result.config),
+        "everything": differences(everything),
+        "taken": [v.name.rpartition(".")[2] for v in result.verdicts if v.taken and v.name != ALL],
+        "verdicts": [(v.name, v.gain, v.error, v.taken) for v in result.verdicts],
+        "log_likelihoods": result.learned and result.learned.log_likelihoods,
+    }
+    if path is not None:
+        path.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    return found
 
 
+def differences(config: Config) -> dict[str, Any]:
+    return overrides(load_config().model_dump(mode="json"), config.model_dump(mode="json"))
+
+
+def scored(source: Sequence | int, config: Config) -> Evaluation:
+    """Track and score a whole sequence."""
+    if isinstance(source, int):
+        r = swarm(source)
+        assert r.truth is not None
+        return evaluate(r.truth, track(measuring.Recording(r.frame_rate_hz, r.frames, r.truth, {}), config))
+    return evaluate(load(source).truth, track(load(source), config))
+
+
+def splits(sequences: list[Sequence], learn: str) -> Iterator[Split]:
+    """Yield what to learn from and what to test on, so that every sequence is tested once."""
+    if learn == "simulated":
+        yield Split("simulated", "swarm", tuple(range(4)), tuple(range(10, 14)))
+    for name in dict.fromkeys(s.set_name for s in sequences):
+        own = tuple(s for s in sequences if s.set_name == name)
+        if learn == "others":
+            yield Split(name, name, tuple(s for s in sequences if s.set_name != name), own)
+        else:
+            yield Split(name, f"{name}-even", own[::2], own[1::2])
+            yield Split(name, f"{name}-odd", own[1::2], own[::2])
+
+
+@lru_cache
 def swarm(seed: int, frames: int = 300, count: int = 12, size: float = 20.0, noise: float = 0.1) -> Recording:
     """Simulate things with random kicks and errors of their boxes, both of deviation ``noise`` x their size."""
     rng = np.random.default_rng(seed)
@@ -80,26 +146,14 @@ def swarm(seed: int, frames: int = 300, count: int = 12, size: float = 20.0, noi
     return Recording(f"{seed}", 25.0, tuple(film), truth)
 
 
-def simulated(ways: list[str], prior_weight: float, processes: int) -> None:
-    teachers, pupils = [swarm(seed) for seed in range(4)], [swarm(seed) for seed in range(10, 14)]
-    table = Table("way", "HOTA", "IDF1", "taken over", title="simulated")
-    for way in ("default", *ways):
-        result = None if way == "default" else fitted(way, teachers, prior_weight, processes)
-        config = load_config() if result is None else result.config
-        evaluations = {}
-        for r in pupils:
-            assert r.truth is not None
-            tracks = track(
-                measuring.Recording(
-                    r.frame_rate_hz, r.frames, np.arange(1, len(r.frames) + 1) / r.frame_rate_hz, r.truth, {}
-                ),
-                config,
-            )
-            evaluations[r.name] = evaluate(r.truth, tracks)
-        scores = combine(evaluations).scores
-        taken = "" if result is None else ", ".join(v.name for v in result.verdicts if v.taken)
-        table.add_row(way, f"{scores.hota:.2f}", f"{scores.idf1:.2f}", taken)
-    OUTPUT.print(table)
+@contextmanager
+def mapping(processes: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """Yield map, over parallel processes where there is more than one."""
+    if processes == 1:
+        yield map
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        yield pool.map
 
 
 def main() -> None:
@@ -107,45 +161,61 @@ def main() -> None:
     parser.add_argument("root", type=Path, metavar="DATA_ROOT", nargs="?", default=Path())
     parser.add_argument("--learn", choices=("same", "others", "simulated"), default="same", help="default: %(default)s")
     parser.add_argument("--ways", default="likelihood,checked", help="separated by commas (default: %(default)s)")
-    parser.add_argument("--sets", help="names of the sets, separated by commas (default: all)")
-    parser.add_argument("--frames", type=int, default=10**9, metavar="N", help="learn from the first N frames of each")
+    parser.add_argument("--sets", help="names of the sets to test on, separated by commas (default: all)")
+    parser.add_argument("--frames", type=int, default=10**9, metavar="N", help="learn from N frames of each sequence")
     parser.add_argument("--prior-weight", type=float, default=3000.0, metavar="N", help="default: %(default)s")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), metavar="N")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep every fit there, and run none twice")
     arguments = parser.parse_args()
+    sequences = [] if arguments.learn == "simulated" else find_sequences(arguments.root)
+    if arguments.keep is not None:
+        arguments.keep.mkdir(parents=True, exist_ok=True)
     ways = arguments.ways.split(",")
-    if arguments.learn == "simulated":
-        simulated(ways, arguments.prior_weight, arguments.processes)
-        return
-    sequences = find_sequences(arguments.root)
-    table = Table(title=f"learned from {'other sequences of the set' if arguments.learn == 'same' else 'other sets'}")
+    pieces = [
+        piece
+        for piece in splits(sequences, arguments.learn)
+        if not arguments.sets or piece.set_name in arguments.sets.split(",")
+    ]
+    fits = {
+        (piece, kind): Fit(
+            f"{arguments.learn}-{piece.name}", kind, piece.teachers, arguments.frames, arguments.prior_weight
+        )
+        for piece in pieces
+        for kind in dict.fromkeys(FIT_OF_WAY[way] for way in ways)
+    }
+    titles = {"same": "learned from other sequences of the set", "others": "learned from other sets"}
+    table = Table(title=titles.get(arguments.learn))
     for heading in ("set", "way", "HOTA", "IDF1", "log-likelihood", "taken over"):
         table.add_column(heading, justify="right" if heading in {"HOTA", "IDF1"} else "left")
-    for name in dict.fromkeys(s.set_name for s in sequences):
-        if arguments.sets and name not in arguments.sets.split(","):
-            continue
-        base = combine(scored([s for s in sequences if s.set_name == name], load_config())).scores
-        table.add_row(name, "default", f"{base.hota:.2f}", f"{base.idf1:.2f}", "", "")
-        for way in ways:
-            tested, gains, taken = {}, [], []
-            for teachers, pupils in splits(sequences, name, arguments.learn):
-                recordings = [recording(s, arguments.frames) for s in teachers]
-                result = fitted(way, recordings, arguments.prior_weight, arguments.processes)
-                tested |= scored(pupils, result.config)
-                taken.append("+".join(v.name.rpartition(".")[2] for v in result.verdicts if v.taken) or "-")
-                if result.learned is not None:
-                    values = result.learned.log_likelihoods
-                    gains.append(f"{max(values) - values[0]:+.0f} ({result.learned.ending})")
-            after = combine(tested).scores
-            table.add_row(
-                name,
-                way,
-                f"{after.hota - base.hota:+.2f}",
-                f"{after.idf1 - base.idf1:+.2f}",
-                ", ".join(gains),
-                "all" if way == "likelihood" else "; ".join(taken),
-            )
-            Console(stderr=True).print(name, way, f"{after.hota - base.hota:+.2f}", "; ".join(taken))
+    with mapping(arguments.processes) as run:
+        found = dict(zip(fits, run(fitted, fits.values(), [arguments.keep] * len(fits)), strict=True))
+        for name in dict.fromkeys(piece.set_name for piece in pieces):
+            own = [piece for piece in pieces if piece.set_name == name]
+            pupils = [source for piece in own for source in piece.pupils]
+            base = scores_of(run, pupils, [load_config()] * len(pupils))
+            table.add_row(name, "default", f"{base.hota:.2f}", f"{base.idf1:.2f}", "", "")
+            for way in ways:
+                results = [found[piece, FIT_OF_WAY[way]] for piece in own]
+                proven = way in {"checked", "truth"}
+                trees = [result["proven" if proven else "everything"] for result in results]
+                configs = [
+                    check_config(tree, way) for piece, tree in zip(own, trees, strict=True) for _ in piece.pupils
+                ]
+                after = scores_of(run, pupils, configs)
+                table.add_row(
+                    name,
+                    way,
+                    f"{after.hota - base.hota:+.2f}",
+                    f"{after.idf1 - base.idf1:+.2f}",
+                    ", ".join(f"{v[-1] - v[0]:+.0f}" for v in (r["log_likelihoods"] for r in results) if v),
+                    "; ".join("+".join(r["taken"]) or "-" for r in results) if proven else "all",
+                )
     OUTPUT.print(table)
+
+
+def scores_of(run: Callable[..., Iterable[Any]], sources: list[Sequence | int], configs: list[Config]) -> Scores:
+    """Return the scores of sources together, each tracked with its own configuration."""
+    return combine({str(n): e for n, e in enumerate(run(scored, sources, configs))}).scores
 
 
 if __name__ == "__main__":
