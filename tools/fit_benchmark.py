@@ -1,10 +1,11 @@
 """Measure what `track fit` is worth on recordings it has not seen.
 
-    python tools/fit_benchmark.py DATA_ROOT [--learn same|others] [--ways likelihood,checked,truth] [--frames N]
+    python tools/fit_benchmark.py DATA_ROOT [--learn before|same|others] [--ways likelihood,checked,truth] [--frames N]
     python tools/fit_benchmark.py --learn simulated
 
 DATA_ROOT is that of benchmark.py. Learning from others: from all other sets; from the same: from every second sequence
-of a set for those between, and the reverse. Learned from is the middle of each sequence, tested the whole.
+of a set for those between, and the reverse; from before: from the first half of each sequence for its second half.
+With --frames, learned from is the middle of each, tested the whole.
 `likelihood` takes over all that EM finds most probable, `checked` is the command without truth, `truth` with it,
 `direct` takes over all that the truth says of noise, detection, clutter and scores. Simulated are small things that
 turn at random, found with loose boxes: nothing that the defaults were made for.
@@ -16,6 +17,7 @@ import argparse
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -45,13 +47,31 @@ FIT_OF_WAY = {"likelihood": "detections", "checked": "detections", "direct": "tr
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What stands between two shares of a sequence, or the swarm with this seed."""
+
+    sequence: Sequence | int
+    begin: float = 0.0
+    end: float = 1.0
+
+    def load(self) -> Recording:
+        """Read it."""
+        if isinstance(self.sequence, int):
+            return swarm(self.sequence)
+        whole = load(self.sequence)
+        count = len(whole.detections)
+        one = Recording(self.sequence.name, whole.frame_rate_hz, whole.detections, whole.truth)
+        return frames_of(one, round(self.begin * count), round(self.end * count))
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
     """What to learn from and what to test on."""
 
     set_name: str
     name: str
-    teachers: tuple[Sequence | int, ...]
-    pupils: tuple[Sequence | int, ...]
+    teachers: tuple[Part, ...]
+    pupils: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +80,23 @@ class Fit:
 
     name: str
     kind: str
-    teachers: tuple[Sequence | int, ...]
+    teachers: tuple[Part, ...]
     frames: int
     prior_weight: float
 
 
-def recording(source: Sequence | int, frames: int) -> Recording:
-    """Return the middle frames of a sequence, or of the swarm with this seed."""
-    if isinstance(source, int):
-        return swarm(source)
-    whole = load(source)
-    first = max(0, (len(whole.detections) - frames) // 2)
-    truth = whole.truth.select((whole.truth.frames > first) & (whole.truth.frames <= first + frames))
-    truth = replace(truth, frames=truth.frames - first)
-    return Recording(source.name, whole.frame_rate_hz, whole.detections[first : first + frames], truth)
+def frames_of(recording: Recording, first: int, end: int) -> Recording:
+    """Return the frames from one, counted from 0, to before another."""
+    truth = recording.truth
+    assert truth is not None
+    truth = truth.select((truth.frames > first) & (truth.frames <= end))
+    return replace(recording, frames=recording.frames[first:end], truth=replace(truth, frames=truth.frames - first))
+
+
+def middle(recording: Recording, count: int) -> Recording:
+    """Return so many frames."""
+    first = max(0, (len(recording.frames) - count) // 2)
+    return frames_of(recording, first, min(first + count, len(recording.frames)))
 
 
 def fitted(fit: Fit, keep: Path | None) -> dict[str, Any]:
@@ -81,7 +104,7 @@ def fitted(fit: Fit, keep: Path | None) -> dict[str, Any]:
     path = None if keep is None else keep / f"{fit.name}-{fit.kind}-{fit.frames}-{fit.prior_weight:g}.json"
     if path is not None and path.is_file():
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    recordings, start = [recording(source, fit.frames) for source in fit.teachers], load_config()
+    recordings, start = [middle(part.load(), fit.frames) for part in fit.teachers], load_config()
     if fit.kind == "truth":
         result = fit_with_truth(recordings, start, prior_weight=fit.prior_weight, seed=0, processes=1)
     else:
@@ -103,26 +126,27 @@ def differences(config: Config) -> dict[str, Any]:
     return overrides(load_config().model_dump(mode="json"), config.model_dump(mode="json"))
 
 
-def scored(source: Sequence | int, config: Config) -> Evaluation:
-    """Track and score a whole sequence."""
-    if isinstance(source, int):
-        r = swarm(source)
-        assert r.truth is not None
-        return evaluate(r.truth, track(measuring.Recording(r.frame_rate_hz, r.frames, r.truth, {}), config))
-    return evaluate(load(source).truth, track(load(source), config))
+def scored(part: Part, config: Config) -> Evaluation:
+    """Track and score what was not learned from."""
+    r = part.load()
+    assert r.truth is not None
+    return evaluate(r.truth, track(measuring.Recording(r.frame_rate_hz, r.frames, r.truth, {}), config))
 
 
 def splits(sequences: list[Sequence], learn: str) -> Iterator[Split]:
-    """Yield what to learn from and what to test on, so that every sequence is tested once."""
+    """Yield what to learn from and what to test on, so that everything is tested once."""
     if learn == "simulated":
-        yield Split("simulated", "swarm", tuple(range(4)), tuple(range(10, 14)))
+        yield Split("simulated", "swarm", tuple(map(Part, range(4))), tuple(map(Part, range(10, 14))))
     for name in dict.fromkeys(s.set_name for s in sequences):
-        own = tuple(s for s in sequences if s.set_name == name)
+        own = tuple(Part(s) for s in sequences if s.set_name == name)
         if learn == "others":
-            yield Split(name, name, tuple(s for s in sequences if s.set_name != name), own)
-        else:
+            yield Split(name, name, tuple(Part(s) for s in sequences if s.set_name != name), own)
+        elif learn == "same":
             yield Split(name, f"{name}-even", own[::2], own[1::2])
             yield Split(name, f"{name}-odd", own[1::2], own[::2])
+        else:
+            for s in (s for s in sequences if s.set_name == name):
+                yield Split(name, f"{name}-{s.name}", (Part(s, 0.0, 0.5),), (Part(s, 0.5, 1.0),))
 
 
 @lru_cache
@@ -159,7 +183,9 @@ def mapping(processes: int) -> Iterator[Callable[..., Iterable[Any]]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, metavar="DATA_ROOT", nargs="?", default=Path())
-    parser.add_argument("--learn", choices=("same", "others", "simulated"), default="same", help="default: %(default)s")
+    parser.add_argument(
+        "--learn", choices=("before", "same", "others", "simulated"), default="same", help="default: %(default)s"
+    )
     parser.add_argument("--ways", default="likelihood,checked", help="separated by commas (default: %(default)s)")
     parser.add_argument("--sets", help="names of the sets to test on, separated by commas (default: all)")
     parser.add_argument("--frames", type=int, default=10**9, metavar="N", help="learn from N frames of each sequence")
@@ -183,7 +209,11 @@ def main() -> None:
         for piece in pieces
         for kind in dict.fromkeys(FIT_OF_WAY[way] for way in ways)
     }
-    titles = {"same": "learned from other sequences of the set", "others": "learned from other sets"}
+    titles = {
+        "before": "learned from the first halves of the sequences",
+        "same": "learned from other sequences of the set",
+        "others": "learned from other sets",
+    }
     table = Table(title=titles.get(arguments.learn))
     for heading in ("set", "way", "HOTA", "IDF1", "log-likelihood", "taken over"):
         table.add_column(heading, justify="right" if heading in {"HOTA", "IDF1"} else "left")
@@ -191,7 +221,7 @@ def main() -> None:
         found = dict(zip(fits, run(fitted, fits.values(), [arguments.keep] * len(fits)), strict=True))
         for name in dict.fromkeys(piece.set_name for piece in pieces):
             own = [piece for piece in pieces if piece.set_name == name]
-            pupils = [source for piece in own for source in piece.pupils]
+            pupils = [part for piece in own for part in piece.pupils]
             base = scores_of(run, pupils, [load_config()] * len(pupils))
             table.add_row(name, "default", f"{base.hota:.2f}", f"{base.idf1:.2f}", "", "")
             for way in ways:
@@ -207,15 +237,24 @@ def main() -> None:
                     way,
                     f"{after.hota - base.hota:+.2f}",
                     f"{after.idf1 - base.idf1:+.2f}",
-                    ", ".join(f"{v[-1] - v[0]:+.0f}" for v in (r["log_likelihoods"] for r in results) if v),
-                    "; ".join("+".join(r["taken"]) or "-" for r in results) if proven else "all",
+                    ", ".join(f"{max(v) - v[0]:+.0f}" for v in (r["log_likelihoods"] for r in results) if v),
+                    taken_over([r["taken"] for r in results]) if proven else "all",
                 )
     OUTPUT.print(table)
 
 
-def scores_of(run: Callable[..., Iterable[Any]], sources: list[Sequence | int], configs: list[Config]) -> Scores:
-    """Return the scores of sources together, each tracked with its own configuration."""
-    return combine({str(n): e for n, e in enumerate(run(scored, sources, configs))}).scores
+def taken_over(taken: list[list[str]]) -> str:
+    """Return what was taken over, and by how many of the fits."""
+    counts = Counter(name for names in taken for name in names)
+    return (
+        ", ".join(f"{name} ({count} of {len(taken)})" if len(taken) > 1 else name for name, count in counts.items())
+        or "nothing"
+    )
+
+
+def scores_of(run: Callable[..., Iterable[Any]], parts: list[Part], configs: list[Config]) -> Scores:
+    """Return the scores of all together, each tracked with its own configuration."""
+    return combine({str(n): e for n, e in enumerate(run(scored, parts, configs))}).scores
 
 
 if __name__ == "__main__":
