@@ -501,11 +501,30 @@ def test_what_keeps_identities_worse_is_left(recordings, monkeypatch) -> None:
 def test_a_configuration_gains_nothing_over_itself(recordings) -> None:
     exam = fitting.examine(recordings[:1], Config(), seed=0)
     assert sum(len(cloze.questions) for _, cloze, _ in exam.papers) > 50
-    assert fitting.cloze_gain(exam, exam) == (0.0, 0.0)
+    assert fitting.cloze_gain(exam, exam) == (0.0, 0.0, 4)
     worse = fitting.examine(recordings[:1], with_numbers(Config(), ABSURD), seed=0)
     there, back = fitting.cloze_gain(exam, worse), fitting.cloze_gain(worse, exam)
     assert there[0] == -back[0] < 0.0
     assert there[1] == back[1] > 0.0
+
+
+def test_what_comes_back_must_do_so_in_every_part(monkeypatch) -> None:
+    frames = (Detections.empty(),) * 100
+    asked = np.column_stack([np.repeat(np.arange(100), 2), np.zeros((200, 3), np.int64)])
+    paper = (Recording("a", RATE_HZ, frames), Cloze(np.empty((0, 2), np.int64), asked), np.zeros(200, np.bool_))
+    before, after = fitting.Exam(Config(), (paper,)), fitting.Exam(with_numbers(Config(), ABSURD), ())
+
+    def gain(found_again: np.ndarray) -> tuple[float, float, int]:
+        monkeypatch.setattr(fitting, "answers", lambda *_: found_again)
+        return fitting.cloze_gain(before, after)
+
+    alike = np.tile([True, False, False, False, False], 40)
+    assert gain(alike) == (pytest.approx(20.0), pytest.approx(0.0), 4)
+    assert fitting._is_sure(*gain(alike), fitting.CHANCE)
+    # As many come back, all of them in one quarter of the recording: sqrt(4/3 (30^2 + 3 10^2)) / 200.
+    crowded = np.repeat([True, False], [40, 160])
+    assert gain(crowded) == (pytest.approx(20.0), pytest.approx(20.0), 4)
+    assert not fitting._is_sure(*gain(crowded), fitting.CHANCE)
 
 
 def test_keys_that_users_choose_are_written_where_they_are_new() -> None:

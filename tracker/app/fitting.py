@@ -67,9 +67,7 @@ CONVERGED = 1e-4
 SURE = 2.0
 """Standard errors by which a change must raise HOTA to be chosen."""
 CHANCE = 0.05
-"""Probability that all changes together gain HOTA by chance alone where they were not chosen."""
-SURE_OF_CLOZE = 3.0
-"""Standard errors by which more hidden objects must come back: what meets one often meets its neighbour."""
+"""Probability that chance alone changes anything: Student's test over recordings is made at this level."""
 
 _NOISE = tuple(f"tracking.motion.{name}" for name in ("measurement_noise", "process_noise", "initial_velocity"))
 _DETECTION = tuple(f"tracking.association.{name}" for name in ("detection_probability", "clutter_density"))
@@ -428,8 +426,8 @@ def fit_without_truth(
         if any(v.taken and v.name == name.removesuffix(_HALF) for v in verdicts):
             continue
         trial = examine(recordings, with_numbers(after.config, numbers), seed)
-        gain, error = cloze_gain(after, trial)
-        taken = gain > SURE_OF_CLOZE * error
+        gain, error, folds = cloze_gain(after, trial)
+        taken = _is_sure(gain, error, folds, CHANCE / len(trials))
         verdicts.append(Verdict(name, gain, error, taken))
         if taken:
             after = trial
@@ -483,22 +481,36 @@ def examine(recordings: Sequence[Recording], config: Config, seed: int) -> Exam:
     return Exam(config, tuple(papers))
 
 
-def cloze_gain(before: Exam, after: Exam) -> tuple[float, float]:
-    """Return how many percent more of the hidden objects come back as themselves, and the standard error of it.
+def cloze_gain(before: Exam, after: Exam) -> tuple[float, float, int]:
+    """Return how many percent more of the hidden objects come back as themselves, the standard error, and the folds.
 
-    Each configuration answers the other's questions too, so that none asks what suits itself. Only objects that one
-    of them finds again and the other does not tell them apart (McNemar 1947).
+    Each configuration answers the other's questions too, so that none asks what suits itself. The error is that of a
+    ratio whose parts vary from recording to recording (Cochran 1977, 6.4), for what meets one object often meets its
+    neighbour, and what helps in one place need not help in another; few recordings are cut into parts.
     """
-    won = lost = asked = 0
-    for exam, other, sign in ((before, after.config, 1), (after, before.config, -1)):
+    names = list(dict.fromkeys(r.name for exam in (before, after) for r, _, _ in exam.papers))
+    parts = _parts(max(len(names), 1))
+    won, asked = np.zeros((2, max(len(names), 1) * parts))
+    for exam, other, sign in ((before, after.config, 1.0), (after, before.config, -1.0)):
         for r, cloze, own in exam.papers:
             others = answers(r.frames, r.frame_rate_hz, other, cloze)
-            better, worse = int((others & ~own).sum()), int((own & ~others).sum())
-            won += better if sign > 0 else worse
-            lost += worse if sign > 0 else better
-            asked += len(own)
-    share = 100.0 / max(asked, 1)
-    return share * (won - lost), share * math.sqrt(won + lost)
+            fold = names.index(r.name) * parts + cloze.questions[:, 0] * parts // len(r.frames)
+            np.add.at(won, fold, sign * (others.astype(np.float64) - own))
+            np.add.at(asked, fold, 1.0)
+    total, folds = max(float(asked.sum()), 1.0), len(asked)
+    share = float(won.sum()) / total
+    error = math.sqrt(folds / (folds - 1) * float(((won - share * asked) ** 2).sum())) / total
+    return 100.0 * share, 100.0 * error, folds
+
+
+def _parts(recordings: int) -> int:
+    """Return into how many parts recordings are cut where they are few."""
+    return math.ceil(_LEAST_FOLDS / recordings)
+
+
+def _is_sure(gain: float, error: float, folds: int, chance: float) -> bool:
+    """Tell whether a mean gain of so many folds passes Student's test."""
+    return gain > float(stdtrit(folds - 1, 1.0 - chance)) * error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -639,7 +651,7 @@ def proven_search(
         gains[quarter] = after - before
     found, verdicts = search(everything, len(quarters) * len(trials))
     gain, error = _mean_and_error(gains)
-    taken = found != config and gain > float(stdtrit(folds - 1, 1.0 - CHANCE)) * error
+    taken = found != config and _is_sure(gain, error, folds, CHANCE)
     verdicts = [replace(v, taken=v.taken and taken) for v in verdicts]
     return found if taken else config, [*verdicts, Verdict(ALL, gain, error, taken)]
 
@@ -684,7 +696,7 @@ def _labelled(recording: Recording, config: Config) -> Labelled:
 
 def _folds(recordings: Sequence[Recording], seed: int) -> list[tuple[_Fold, ...]]:
     """Return the folds, each with a disturbed replicate; few recordings are cut into parts."""
-    parts = max(1, math.ceil(_LEAST_FOLDS / len(recordings)))
+    parts = _parts(len(recordings))
     folds: list[tuple[_Fold, ...]] = []
     for r in recordings:
         assert r.truth is not None
