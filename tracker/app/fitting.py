@@ -306,7 +306,8 @@ def _truths(path: Path, files: Mapping[str, Path]) -> dict[str, TrackTable]:
     if len(sources) == len(files) == 1:
         return {next(iter(files)): read_sequence(next(iter(sources.values())), True)}
     if without := sorted(files.keys() - sources.keys()):
-        raise FormatError(path, None, f"has no truth for {', '.join(without)}: neither NAME/gt/gt.txt nor NAME.txt")
+        more = f" and {len(without) - 1} more" if len(without) > 1 else ""
+        raise FormatError(path, None, f"has no truth for {without[0]}{more}: neither NAME/gt/gt.txt nor NAME.txt")
     return {name: read_sequence(sources[name], True) for name in files}
 
 

@@ -66,7 +66,10 @@ def fit(
     with one_line_errors():
         from tracker.app.fitting import find_recordings, fit_with_truth, fit_without_truth, write_fitted
         from tracker.config import load_config
+        from tracker.errors import OutputError
 
+        if not output.absolute().parent.is_dir():  # said before the work is done, not after it
+            raise OutputError(f"{output}: cannot be written: there is no folder {output.parent}")
         start = load_config(config, settings or ())
         with counting_bar() as progress:
             recordings = find_recordings(
