@@ -527,6 +527,25 @@ def test_what_comes_back_must_do_so_in_every_part(monkeypatch) -> None:
     assert not fitting._is_sure(*gain(crowded), fitting.CHANCE)
 
 
+@pytest.mark.parametrize(
+    ("gain", "error", "taken"),
+    [(0.9, 0.0, False), (1.5, 0.05, True), (1.5, 0.4, False), (5.0, 0.5, True), (-3.0, 0.1, False)],
+)
+def test_what_hardly_matters_is_left_however_sure_it_is(monkeypatch, gain, error, taken) -> None:
+    fit = fitting.Fit({"tracking.association.score_weight": 0.8}, {"tracking.association.score_weight": 0.01})
+    learned = fitting.Learned(fit, (-10.0, -9.0), "converged")
+    monkeypatch.setattr(fitting, "learn", lambda *_, **__: (learned, []))
+    monkeypatch.setattr(fitting, "lifecycle", lambda *_: fitting.Fit({}, {}))
+    monkeypatch.setattr(fitting, "rates", lambda *_: Rates(0.0, 1.0, 0.0, 1.0))
+    monkeypatch.setattr(fitting, "examine", lambda _, config, __: fitting.Exam(config, ()))
+    monkeypatch.setattr(fitting, "cloze_gain", lambda *_: (gain, error, 4))
+    result = fitting.fit_without_truth([], Config(), prior_weight=0.0, max_iterations=1, seed=0)
+    assert [v.taken for v in result.verdicts] == ([True] if taken else [False, False])
+    assert result.config.tracking.association.score_weight == (
+        0.8 if taken else Config().tracking.association.score_weight
+    )
+
+
 def test_keys_that_users_choose_are_written_where_they_are_new() -> None:
     before = Config().model_dump(mode="json")
     area = {"crossing": [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]}

@@ -66,6 +66,8 @@ FALL = 1e-3
 CONVERGED = 1e-4
 SURE = 2.0
 """Standard errors by which a change must raise HOTA to be chosen."""
+LEAST_GAIN = 1.0
+"""Percent of hidden objects that must come back besides; less, however sure, has been seen to go with lower HOTA."""
 CHANCE = 0.05
 """Probability that chance alone changes anything: Student's test over recordings is made at this level."""
 
@@ -428,7 +430,7 @@ def fit_without_truth(
             continue
         trial = examine(recordings, with_numbers(after.config, numbers), seed)
         gain, error, folds = cloze_gain(after, trial)
-        taken = _is_sure(gain, error, folds, CHANCE / len(trials))
+        taken = _is_sure(gain - LEAST_GAIN, error, folds, CHANCE / len(trials))
         verdicts.append(Verdict(name, gain, error, taken))
         if taken:
             after = trial
