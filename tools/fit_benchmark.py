@@ -130,7 +130,8 @@ def scored(part: Part, config: Config) -> Evaluation:
     """Track and score what was not learned from."""
     r = part.load()
     assert r.truth is not None
-    return evaluate(r.truth, track(measuring.Recording(r.frame_rate_hz, r.frames, r.truth, {}), config))
+    times_s = np.arange(1, len(r.frames) + 1) / r.frame_rate_hz
+    return evaluate(r.truth, track(measuring.Recording(r.frame_rate_hz, r.frames, times_s, r.truth, {}), config))
 
 
 def splits(sequences: list[Sequence], learn: str) -> Iterator[Split]:
