@@ -1,12 +1,13 @@
 """Measure whether the tracker is as sure as it should be, on sequences with truth, and fit what makes it so.
 
     python tools/calibration.py DATA_ROOT          coverage, innovations and reliability by set
-    python tools/calibration.py DATA_ROOT --fit    fit tracking.uncertainty, all sets and leaving each out
+    python tools/calibration.py DATA_ROOT --fit    fit tracking.uncertainty, all sets, leaving each out, and by halves
 
 A reported box is compared with the true box that it covers (IoU at least 0.5, most overlap in all); a coasting object
-with the one that its last box covered. The fit minimises, over sets, the negative log-likelihood of the errors
-under Student's t and the squared gaps of the coverage at 50, 90 and 95 %, of the centre, of each size and of all
-four coordinates; then the log loss of the identities.
+with the one that its last box covered. The fit minimises, over sets and kinds of report, the negative log-likelihood
+of the errors under Student's t and the gaps of the coverage at 50, 90 and 95 %, of the centre, of each size
+and of all four coordinates; then the log loss of the identities. How the laws carry over is measured on each set under
+the fit to the others, and on each half of the sequences of all sets under the fit to the other half.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 from measuring import Sequence, find_sequences, load
@@ -25,19 +25,39 @@ from scipy.optimize import linear_sum_assignment, minimize
 
 from tracker import Config, Tracker, load_config
 from tracker.confidence import DEGREES_OF_FREEDOM
-from tracker.evaluation.consistency import LEVELS, brier_score, calibration_error, held_shares, reliability
+from tracker.evaluation.consistency import (
+    LEVELS,
+    brier_score,
+    calibration_error,
+    clipped_squares,
+    expected_clipped_square,
+    held_shares,
+    reliability,
+)
 from tracker.evaluation.preparation import Criteria, prepare
 from tracker.formats.table import TrackTable
 from tracker.geometry import xyxy_to_ltwh
 from tracker.tracking.motion import Z_LIMIT
-from tracker.tracking.uncertainty import COVARIATES, ORDINARY_SCORE, ORDINARY_SPREAD, PERFECT_SCORE
+from tracker.tracking.uncertainty import (
+    ORDINARY_SPEED,
+    ORDINARY_SPREAD,
+    ErrorLaws,
+    Known,
+    error_laws,
+    error_variances,
+    variance_parts,
+    what_is_known,
+)
 
 LEAST_IOU = 0.5
 KINDS = ("observed", "filtered", "coasting")
 PARTS: dict[str, tuple[int, ...]] = {"centre": (0, 1), "width": (2,), "height": (3,), "box": (0, 1, 2, 3)}
-WEIGHTS = {"MOT17-val-half": 1.0, "DanceTrack": 4.0, "KITTI": 1.0}
-OTHER_WEIGHT = 0.3
-SAMPLE, COVERAGE_WEIGHT, SOFTNESS, SHRINKAGE = 4000, 100.0, 0.2, 0.01
+WEIGHTS = {"MOT17-val-half": 2.0, "DanceTrack": 3.0, "KITTI": 3.0, "MOT15": 0.06, "Detectors": 0.3}
+"""Of the sets in the fit. Truth of MOT15 lies beside what any detector finds."""
+LENGTHS, NUMBERS = ("detector", "coasting"), ("score", "scene", "spread", "coasting_scene", "surprise", "speed", "lag")
+SAMPLE, COVERAGE_WEIGHT, SOFTNESS = 2000, 1000.0, 0.12
+OTHER_PARTS = 0.05
+"""Weight of the coverage of sizes and boxes against that of centres."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,16 +70,26 @@ class Promises:
         (N, 4) truth less report in centre x, centre y, width and height, px.
     variances
         (N, 4) as reported.
-    scales
-        (N,) root of the reported box's area, px.
-    covariates
-        (N, 4, 1 + 7) 1 and logarithms, as in :data:`tracker.tracking.uncertainty.COVARIATES`.
+    known
+        What the law makes the variances of.
     """
 
     errors: np.ndarray
     variances: np.ndarray
-    scales: np.ndarray
-    covariates: np.ndarray
+    known: Known
+
+    def select(self, rows: np.ndarray) -> Promises:
+        """Return the chosen rows."""
+        return Promises(self.errors[rows], self.variances[rows], Known(*(part[rows] for part in self.known)))
+
+    @classmethod
+    def joined(cls, parts: list[Promises]) -> Promises:
+        """Return all rows as one."""
+        known = Known(*(np.concatenate(columns) for columns in zip(*(part.known for part in parts), strict=True)))
+        errors, variances = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("errors", "variances")
+        )
+        return cls(errors, variances, known)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,9 +110,6 @@ class Measured:
     innovations: np.ndarray  # (N, 4) normalised
 
 
-Fit: TypeAlias = Mapping[str, np.ndarray]
-
-
 def measure(sequence: Sequence, config: Config | None = None) -> Measured:
     """Run the tracker over a sequence and compare what it reports with the truth, for all kinds of report."""
     config = load_config() if config is None else config
@@ -94,7 +121,8 @@ def measure(sequence: Sequence, config: Config | None = None) -> Measured:
     }
     recording = load(sequence)
     prepared = _truth(recording.truth)
-    rows: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
+    lever = error_laws(config).lever
+    promises: dict[str, list[Promises]] = {kind: [] for kind in KINDS}
     innovations, identities = [np.empty((0, 4))], []
     last: dict[int, int] = {}
     history: dict[int, list[tuple[int, int]]] = {}
@@ -109,7 +137,7 @@ def measure(sequence: Sequence, config: Config | None = None) -> Measured:
         told["coasting"] = told["observed"]
         boxes, names = prepared.get(frame, (np.empty((0, 4)), np.empty(0, np.int64)))
         covered = _covered(xyxy_to_ltwh(told["observed"].boxes_xyxy), boxes, reported)
-        components, scene = tracker.state.components, tracker.state.scene[0]
+        components = tracker.state.components
         z = components["z"][reported & (components["hits"] > 1)]
         innovations.append(z)
         place = {int(name): n for n, name in enumerate(names)}
@@ -129,14 +157,13 @@ def measure(sequence: Sequence, config: Config | None = None) -> Measured:
                 coasting[k] = place.get(last[identity], -1)
         for kind in KINDS:
             truth = coasting if kind == "coasting" else covered
-            known = truth >= 0
-            rows[kind].append(_rows(told[kind].select(known), boxes[truth[known]], components[known], scene, config))
-    stacked = {kind: np.concatenate([np.empty((0, 41)), *found]) for kind, found in rows.items()}
+            rows = np.flatnonzero(truth >= 0)
+            tracks = told[kind].select(rows)
+            known = what_is_known(tracker.state, rows, tracks.boxes_xyxy, lever)
+            variances = np.diagonal(tracks.covariances, axis1=1, axis2=2)
+            promises[kind].append(Promises(_errors(tracks.boxes_xyxy, boxes[truth[rows]]), variances, known))
     return Measured(
-        {
-            kind: Promises(table[:, :4], table[:, 4:8], table[:, 8], table[:, 9:].reshape(-1, 4, 8))
-            for kind, table in stacked.items()
-        },
+        {kind: Promises.joined(found) for kind, found in promises.items()},
         Identities(*np.array(identities, float).reshape(-1, 3).T),
         np.concatenate(innovations),
     )
@@ -176,40 +203,22 @@ def _covered(reported: np.ndarray, truth: np.ndarray, usable: np.ndarray) -> np.
     return found
 
 
-def _rows(tracks, truth_ltwh, components, scene, config) -> np.ndarray:
-    """Return (n, 41): errors, variances, scale and the covariates of each coordinate."""
-    n = len(tracks)
-    boxes = xyxy_to_ltwh(tracks.boxes_xyxy)
-    area = np.maximum(boxes[:, 2], 1.0) * np.maximum(boxes[:, 3], 1.0)
-    error = np.concatenate(
-        [truth_ltwh[:, :2] + truth_ltwh[:, 2:] / 2 - boxes[:, :2] - boxes[:, 2:] / 2, truth_ltwh[:, 2:] - boxes[:, 2:]],
-        axis=1,
-    )
-    own = components["p00"].copy()
-    own[:, 1] += (config.tracking.motion.anchor - 0.5) ** 2 * own[:, 3]
-    covariates = np.ones((n, 4, 1 + len(COVARIATES)))
-    covariates[:, :, 1] = np.log((PERFECT_SCORE - components["score"]) / (PERFECT_SCORE - ORDINARY_SCORE))[:, None]
-    covariates[:, :, 2] = components["log_noise_factor"][:, None]
-    for column, factor in enumerate(("measurement_position", "measurement_size", "process_position"), 3):
-        covariates[:, :, column] = np.log(scene[factor])
-    covariates[:, :, 6] = 0.5 * np.log(own / (ORDINARY_SPREAD**2 * area[:, None]))
-    covariates[:, :, 7] = np.log1p(components["missed_tau"])[:, None]
-    variances = np.diagonal(tracks.covariances, axis1=1, axis2=2)
-    return np.concatenate([error, variances, np.sqrt(area)[:, None], covariates.reshape(n, 32)], axis=1)
+def _errors(reported_xyxy: np.ndarray, truth_ltwh: np.ndarray) -> np.ndarray:
+    """Return (n, 4) truth less report in centre x, centre y, width and height."""
+    boxes = xyxy_to_ltwh(reported_xyxy)
+    centres = [ltwh[:, :2] + ltwh[:, 2:] / 2 for ltwh in (truth_ltwh, boxes)]
+    return np.concatenate([centres[0] - centres[1], truth_ltwh[:, 2:] - boxes[:, 2:]], axis=1)
 
 
 def together(parts: Iterable[Measured]) -> Measured:
     """Return what several runs tell as one."""
     parts = list(parts)
-
-    def joined(kind: type, pick: Callable):
-        return kind(
-            *(np.concatenate([getattr(pick(part), field.name) for part in parts], axis=0) for field in fields(kind))
-        )
-
+    identities = (
+        np.concatenate([getattr(part.identities, field.name) for part in parts]) for field in fields(Identities)
+    )
     return Measured(
-        {kind: joined(Promises, lambda part, kind=kind: part.promises[kind]) for kind in KINDS},
-        joined(Identities, lambda part: part.identities),
+        {kind: Promises.joined([part.promises[kind] for part in parts]) for kind in KINDS},
+        Identities(*identities),
         np.concatenate([part.innovations for part in parts]),
     )
 
@@ -221,47 +230,51 @@ def coverage(promises: Promises, part: str, variances: np.ndarray | None = None)
     return held_shares(squares[:, chosen].sum(axis=1), len(chosen))
 
 
-def clipped_innovations(innovations: np.ndarray) -> np.ndarray:
-    """Return (4,) mean squares of innovations clipped at 3 standard deviations: 1 by promise."""
-    return np.minimum(innovations**2, Z_LIMIT**2).mean(axis=0)
-
-
-def fitted_law(sets: Mapping[str, Promises], kind: str, seed: int = 0) -> np.ndarray:
-    """Return (4, 8) log base and exponents for one kind of report."""
+def fitted_laws(sets: Mapping[str, Mapping[str, Promises]], start: ErrorLaws, seed: int = 0) -> ErrorLaws:
+    """Return the laws fitted to all kinds of report of some sets: name -> kind -> promises."""
     rng = np.random.default_rng(seed)
-    columns = 8 if kind == "coasting" else 7
-    drawn = []
-    for name, promises in sets.items():
-        rows = rng.choice(len(promises.errors), min(SAMPLE, len(promises.errors)), replace=False)
-        relative = promises.errors[rows] / promises.scales[rows, None]
-        drawn.append((WEIGHTS.get(name, OTHER_WEIGHT), promises.covariates[rows][:, :, :columns], relative))
-    start = np.zeros((4, columns))
-    start[:, 0] = -2.5
-    found = minimize(_loss, start.ravel(), (drawn,), jac=True, method="L-BFGS-B", options={"maxiter": 300})
-    law = np.zeros((4, 8))
-    law[:, :columns] = found.x.reshape(4, columns)
-    return law
+    groups = []
+    for name, kinds in sets.items():
+        for promises in kinds.values():
+            count = len(promises.errors)
+            if count:
+                rows = rng.choice(count, min(SAMPLE, count), replace=False)
+                groups.append((WEIGHTS.get(name, 1.0), promises.select(rows)))
+    total = sum(weight for weight, _ in groups)
+    groups = [(weight / total, promises) for weight, promises in groups]
+    found = minimize(_loss, _flat(start), (groups, start), jac=True, method="L-BFGS-B", options={"maxiter": 300})
+    return _laws(found.x, start)
 
 
-def _loss(flat: np.ndarray, drawn: list[tuple[float, np.ndarray, np.ndarray]]) -> tuple[float, np.ndarray]:
+def _flat(laws: ErrorLaws) -> np.ndarray:
+    """Return the 15 numbers that are fitted, positive ones as logarithms."""
+    exponents = [getattr(laws, name) for name in NUMBERS[:-1]]
+    return np.array([*np.log(laws.detector), *np.log(laws.coasting), *exponents, np.log(laws.lag)])
+
+
+def _laws(flat: np.ndarray, like: ErrorLaws) -> ErrorLaws:
+    numbers = dict(zip(NUMBERS, [*flat[8:-1].tolist(), float(np.exp(flat[-1]))], strict=True))
+    return like._replace(detector=np.exp(flat[:4]), coasting=np.exp(flat[4:8]), **numbers)
+
+
+def _loss(flat: np.ndarray, groups: list[tuple[float, Promises]], like: ErrorLaws) -> tuple[float, np.ndarray]:
     """Return the loss of the fit and its gradient."""
-    nu = DEGREES_OF_FREEDOM
-    law = flat.reshape(4, -1)
-    slope = 2 * SHRINKAGE * law
-    slope[:, 0] = 0.0
-    loss = SHRINKAGE * float((law[:, 1:] ** 2).sum())
-    for weight, covariates, errors in drawn:
-        n = len(errors)
-        log_sd = np.einsum("nic,ic->ni", covariates, law)
-        squares = errors**2 * np.exp(-2.0 * log_sd)
+    nu, laws = DEGREES_OF_FREEDOM, _laws(flat, like)
+    loss, slope = 0.0, np.zeros_like(flat)
+    for weight, promises in groups:
+        known, n = promises.known, len(promises.errors)
+        detector, lag, coasting = variance_parts(known, laws)
+        variances = detector + lag + coasting
+        squares = promises.errors**2 / variances
         total = squares.sum(axis=1)
-        loss += weight * float((nu + 4) / 2 * np.log1p(total / (nu - 2)).mean() + log_sd.sum() / n)
+        density = (nu + 4) / 2 * np.log1p(total / (nu - 2)) + 0.5 * np.log(variances).sum(axis=1)
+        loss += weight * float(density.mean())
         by_log_variance = weight / n * (0.5 - (nu + 4) / 2 * squares / (nu - 2 + total[:, None]))
         for part in PARTS.values():
             chosen = list(part)
             some = squares[:, chosen].sum(axis=1) + 1e-12
             share = squares[:, chosen] / some[:, None]
-            strength = weight * COVERAGE_WEIGHT * (1.0 if part == PARTS["centre"] else 0.5)
+            strength = weight * COVERAGE_WEIGHT * (1.0 if part == PARTS["centre"] else OTHER_PARTS)
             for level in LEVELS:
                 limit = (nu - 2) / nu * len(chosen) * stats.f.ppf(level, len(chosen), nu)
                 inside = 1.0 / (1.0 + np.exp(np.clip((np.log(some) - np.log(limit)) / SOFTNESS, -30, 30)))
@@ -269,8 +282,22 @@ def _loss(flat: np.ndarray, drawn: list[tuple[float, np.ndarray, np.ndarray]]) -
                 loss += strength * gap**2
                 steep = 2 * strength * gap / n * inside * (1 - inside) / SOFTNESS
                 by_log_variance[:, chosen] += steep[:, None] * share
-        slope += 2 * np.einsum("ni,nic->ic", by_log_variance, covariates)
-    return loss, slope.ravel()
+        by_detector, by_lag, by_coasting = (by_log_variance * part / variances for part in (detector, lag, coasting))
+        own = 0.5 * np.log(known.own_variances / (ORDINARY_SPREAD * known.scales[:, None]) ** 2)
+        slope += 2.0 * np.array(
+            [
+                *by_detector.sum(axis=0),
+                *by_coasting.sum(axis=0),
+                np.log(known.open) @ by_detector.sum(axis=1),
+                np.log(known.scene_ratio) @ by_detector.sum(axis=1),
+                (own * by_coasting).sum(),
+                np.log(known.size_noise) @ by_coasting.sum(axis=1),
+                np.log(known.surprise) @ by_coasting.sum(axis=1),
+                np.log(known.speeds / ORDINARY_SPEED) @ by_coasting.sum(axis=1),
+                by_lag.sum(),
+            ]
+        )
+    return loss, slope
 
 
 def fitted_odds(sets: Iterable[Identities], floor: float = 0.01) -> tuple[float, float]:
@@ -294,19 +321,31 @@ def _percent(shares: np.ndarray) -> str:
 def show(sets: Mapping[str, Measured]) -> None:
     """Print the tables."""
     print(f"share of the truth (%) inside the regions of {', '.join(f'{100 * level:.0f}' for level in LEVELS)} %")
-    for kind in KINDS:
-        for name, found in sets.items():
-            promises = found.promises[kind]
-            cells = "  ".join(f"{part} {_percent(coverage(promises, part))}" for part in PARTS)
-            print(f"  {kind:9s} {name:15s} {len(promises.errors):7d}  {cells}")
-    print("mean squared innovations, clipped at 3 sd (1 each as promised): x, bottom, width, height; their sum (4)")
+    _show_coverage(sets, lambda _, promises: promises.variances)
+    print("share of the innovations (%) inside those regions, and mean squares of x, bottom, width, height,")
+    print(f"clipped at {Z_LIMIT:g} sd: {expected_clipped_square():.2f} each as promised")
     for name, found in sets.items():
-        squares = clipped_innovations(found.innovations)
-        print(f"  {name:15s} {' '.join(f'{square:5.2f}' for square in squares)}  {squares.sum():5.2f}")
+        z = found.innovations
+        held = "  ".join(
+            f"{part} {_percent(held_shares((z[:, columns] ** 2).sum(axis=1), 2))}"
+            for part, columns in (("position", slice(0, 2)), ("size", slice(2, 4)))
+        )
+        print(f"  {name:15s} {len(z):7d}  {held}  {' '.join(f'{square:5.2f}' for square in clipped_squares(z))}")
     print("same object as a second ago: boxes, promised %, came %, Brier score, expected calibration error; by bins")
     for name, found in sets.items():
         told = found.identities
         _show_identities(name, told.promised, told.same)
+
+
+def _show_coverage(
+    sets: Mapping[str, Measured], variances: Callable[[str, Promises], np.ndarray], kinds: Iterable[str] = KINDS
+) -> None:
+    for kind in kinds:
+        for name, found in sets.items():
+            promises = found.promises[kind]
+            told = variances(name, promises)
+            cells = "  ".join(f"{part} {_percent(coverage(promises, part, told))}" for part in PARTS)
+            print(f"  {kind:9s} {name:15s} {len(promises.errors):7d}  {cells}")
 
 
 def _show_identities(name: str, promised: np.ndarray, same: np.ndarray) -> None:
@@ -320,38 +359,59 @@ def _show_identities(name: str, promised: np.ndarray, same: np.ndarray) -> None:
     )
 
 
-def show_fit(sets: Mapping[str, Measured]) -> None:
-    """Fit and print the constants as configuration, then each set's figures under the fit to the other sets."""
-    for kind in KINDS:
-        law = fitted_law({name: found.promises[kind] for name, found in sets.items()}, kind)
-        print(f"tracking.uncertainty.{kind}:")
-        print(f"  base: {[float(f'{value:.3g}') for value in np.exp(law[:, 0])]}")
-        for column, name in enumerate(COVARIATES, 1):
-            if name != "unseen" or kind == "coasting":
-                print(f"  {name}: {[float(f'{value:.3g}') for value in law[:, column]]}")
+def show_fit(parts: Mapping[Sequence, Measured]) -> None:
+    """Fit and print the constants as configuration, then how they carry over to sets and sequences left out."""
+    sets, start = by_set(parts), error_laws(load_config())
+    laws = _fitted(sets, start)
+    print("tracking.uncertainty:")
+    for name in LENGTHS:
+        print(f"  {name}: {[float(f'{value:.3g}') for value in getattr(laws, name)]}")
+    for name in NUMBERS:
+        print(f"  {name}: {getattr(laws, name):.3g}")
     scale, exponent = fitted_odds([found.identities for found in sets.values()])
-    print(f"tracking.uncertainty: change_scale: {scale:.3g}, change_exponent: {exponent:.3g}")
+    print(f"  change_scale: {scale:.3g}\n  change_exponent: {exponent:.3g}")
+
+    print("all sets under this fit")
+    _show_coverage(sets, lambda _, promises: error_variances(promises.known, laws))
     print("each set under the fit to the others")
-    for kind in KINDS:
-        for name, found in sets.items():
-            others = {other: each.promises[kind] for other, each in sets.items() if other != name}
-            law, promises = fitted_law(others, kind), found.promises[kind]
-            variances = np.exp(2 * np.einsum("nic,ic->ni", promises.covariates, law)) * promises.scales[:, None] ** 2
-            cells = "  ".join(f"{part} {_percent(coverage(promises, part, variances))}" for part in PARTS)
-            print(f"  {kind:9s} {name:15s} {len(promises.errors):7d}  {cells}")
+    without = {name: _fitted({other: each for other, each in sets.items() if other != name}, start) for name in sets}
+    _show_coverage(sets, lambda name, promises: error_variances(promises.known, without[name]))
     for name, found in sets.items():
         scale, exponent = fitted_odds([each.identities for other, each in sets.items() if other != name])
-        promised = 1.0 / (1.0 + scale * (found.identities.doubts + 0.01) ** exponent)
+        promised = 1.0 / (1.0 + scale * (found.identities.doubts + start.change_floor) ** exponent)
         _show_identities(name, promised, found.identities.same)
 
+    print("every second sequence of all sets under the fit to the rest, and the other way round, together")
+    rank = {sequence: n for name in sets for n, sequence in enumerate(s for s in parts if s.set_name == name)}
+    halves = [by_set({s: found for s, found in parts.items() if rank[s] % 2 == half}) for half in (0, 1)]
+    promised = {name: {kind: [] for kind in KINDS} for name in sets}
+    for half, other in (halves, halves[::-1]):
+        laws = _fitted(other, start)
+        for name, found in half.items():
+            for kind, promises in found.promises.items():
+                variances = error_variances(promises.known, laws)
+                promised[name][kind].append(replace(promises, variances=variances))
+    told = {
+        name: replace(sets[name], promises={kind: Promises.joined(each) for kind, each in kinds.items()})
+        for name, kinds in promised.items()
+    }
+    _show_coverage(told, lambda _, promises: promises.variances)
 
-def by_set(root: Path, processes: int) -> dict[str, Measured]:
-    """Measure every sequence below a folder and combine those of each set."""
-    sequences = find_sequences(root)
+
+def _fitted(sets: Mapping[str, Measured], start: ErrorLaws) -> ErrorLaws:
+    return fitted_laws({name: found.promises for name, found in sets.items()}, start)
+
+
+def measure_all(sequences: list[Sequence], processes: int) -> dict[Sequence, Measured]:
+    """Measure sequences in parallel."""
     with ProcessPoolExecutor(processes) as pool:
-        found = list(zip(sequences, pool.map(measure, sequences), strict=True))
-    names = dict.fromkeys(sequence.set_name for sequence in sequences)
-    return {name: together(each for sequence, each in found if sequence.set_name == name) for name in names}
+        return dict(zip(sequences, pool.map(measure, sequences), strict=True))
+
+
+def by_set(parts: Mapping[Sequence, Measured]) -> dict[str, Measured]:
+    """Combine what the sequences of each set tell."""
+    names = dict.fromkeys(sequence.set_name for sequence in parts)
+    return {name: together(part for sequence, part in parts.items() if sequence.set_name == name) for name in names}
 
 
 def main() -> None:
@@ -361,10 +421,10 @@ def main() -> None:
     parser.add_argument("--fit", action="store_true", help="fit tracking.uncertainty instead of only measuring")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
-    sets = by_set(arguments.data, arguments.processes)
-    show(sets)
+    parts = measure_all(find_sequences(arguments.data), arguments.processes)
+    show(by_set(parts))
     if arguments.fit:
-        show_fit(sets)
+        show_fit(parts)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ distributed).
 
 from __future__ import annotations
 
-DEGREES_OF_FREEDOM = 2.5
-"""Of the errors of reported boxes."""
+DEGREES_OF_FREEDOM = 3.0
+"""Of the errors of reported boxes, and of the filter's innovations."""
 
 
 def ellipse_squared_radius(share: float) -> float:

@@ -168,7 +168,7 @@ class OverlayConfig(_Section):
     coasting: bool = Field(True, description="draw tracks that are not seen in the frame, dashed")
     trail_s: NotNegative = Field(2.0, description="length of the fading trail in seconds; 0 for none")
     forecast_s: NotNegative = Field(
-        0.0, description="how far ahead fans show where feet will be, with 50 and 90 % probability; 0 for none"
+        0.0, description="how far ahead fans show where feet will be, with 50 % probability; 0 for none"
     )
     crf: int = Field(23, ge=0, le=51, description="H.264 quality: 0 lossless, 23 usual, 51 worst")
 
@@ -285,101 +285,35 @@ class LikenessConfig(_Section):
     )
 
 
-class ObservedErrorConfig(_Section):
-    """Standard deviation of a reported box: a base times powers of what is known in the frame, by coordinate.
-
-    Lengths in units of the box's scale g. The coordinates are centre x, centre y, width and height.
-    """
-
-    base: PositivePerCoordinate = Field(
-        (0.0339, 0.108, 0.108, 0.287),
-        description="standard deviation in units of g, of an ordinary object in an ordinary scene",
-    )
-    score: PerCoordinate = Field(
-        (0.326, 0.848, 0.422, 0.474), description="exponent of the distance of the score from 1.02, over 0.12"
-    )
-    object: PerCoordinate = Field((0.442, 0.362, 0.462, 0.588), description="exponent of the object's own noise factor")
-    scene_position: PerCoordinate = Field(
-        (0.405, 0.57, 1.13, 0.993), description="exponent of the scene's measurement noise factor of positions"
-    )
-    scene_size: PerCoordinate = Field(
-        (0.176, -0.804, -0.198, -1.43), description="exponent of the scene's measurement noise factor of sizes"
-    )
-    scene_motion: PerCoordinate = Field(
-        (-0.793, -0.996, -0.744, -1.19), description="exponent of the scene's process noise factor of positions"
-    )
-    spread: PerCoordinate = Field(
-        (0.622, 1.57, 0.655, 1.48), description="exponent of the filter's own standard deviation, over 0.03 g"
-    )
-    unseen: PerCoordinate = Field(
-        (0.0, 0.0, 0.0, 0.0), description="exponent of 1 + the time since the last detection, in 1/25 s"
-    )
-
-
-class FilteredErrorConfig(ObservedErrorConfig):
-    """The filtered mean, with smoothing: online."""
-
-    base: PositivePerCoordinate = Field(
-        (0.00474, 0.0339, 0.0527, 0.153), description=ObservedErrorConfig.model_fields["base"].description
-    )
-    score: PerCoordinate = Field(
-        (-0.0493, -0.0782, 0.0234, 0.185), description=ObservedErrorConfig.model_fields["score"].description
-    )
-    object: PerCoordinate = Field(
-        (-0.23, -0.0334, 0.232, 0.411), description=ObservedErrorConfig.model_fields["object"].description
-    )
-    scene_position: PerCoordinate = Field(
-        (-1.41, -0.843, 0.133, 0.216), description=ObservedErrorConfig.model_fields["scene_position"].description
-    )
-    scene_size: PerCoordinate = Field(
-        (-0.0668, -0.526, 0.0426, -0.966), description=ObservedErrorConfig.model_fields["scene_size"].description
-    )
-    scene_motion: PerCoordinate = Field(
-        (-0.999, -0.661, -0.511, -0.968), description=ObservedErrorConfig.model_fields["scene_motion"].description
-    )
-    spread: PerCoordinate = Field(
-        (2.33, 1.66, 0.963, 1.3), description=ObservedErrorConfig.model_fields["spread"].description
-    )
-
-
-class CoastingErrorConfig(ObservedErrorConfig):
-    """The prediction of an object that was not seen."""
-
-    base: PositivePerCoordinate = Field(
-        (0.0812, 0.167, 0.694, 0.194), description=ObservedErrorConfig.model_fields["base"].description
-    )
-    score: PerCoordinate = Field(
-        (0.0651, -0.231, -0.269, 0.0305), description=ObservedErrorConfig.model_fields["score"].description
-    )
-    object: PerCoordinate = Field(
-        (-0.504, 0.251, -0.124, 0.197), description=ObservedErrorConfig.model_fields["object"].description
-    )
-    scene_position: PerCoordinate = Field(
-        (-0.52, -0.48, -0.0937, -0.49), description=ObservedErrorConfig.model_fields["scene_position"].description
-    )
-    scene_size: PerCoordinate = Field(
-        (-0.238, 0.554, 0.32, 0.194), description=ObservedErrorConfig.model_fields["scene_size"].description
-    )
-    scene_motion: PerCoordinate = Field(
-        (0.348, 0.217, 0.979, 0.263), description=ObservedErrorConfig.model_fields["scene_motion"].description
-    )
-    spread: PerCoordinate = Field(
-        (1.09, 1.04, 0.306, 0.37), description=ObservedErrorConfig.model_fields["spread"].description
-    )
-    unseen: PerCoordinate = Field(
-        (-0.0879, -0.324, -0.121, -0.042), description=ObservedErrorConfig.model_fields["unseen"].description
-    )
-
-
 class UncertaintyConfig(_Section):
     """What reports say of their own errors; tracking itself does not use it.
 
-    Fitted to annotated sequences: tools/calibration.py.
+    The law is that of tracker.tracking.uncertainty, fitted to annotated sequences: tools/calibration.py. The
+    coordinates are centre x, centre y, width and height.
     """
 
-    observed: ObservedErrorConfig = ObservedErrorConfig()
-    filtered: FilteredErrorConfig = FilteredErrorConfig()
-    coasting: CoastingErrorConfig = CoastingErrorConfig()
+    detector: PositivePerCoordinate = Field(
+        (0.0368, 0.0307, 0.0687, 0.0438),
+        description="standard deviation of a detection with a score of .9, in units of the geometric mean of g and the "
+        "coordinate's own side",
+    )
+    score: float = Field(0.91, description="exponent of what the score leaves open, 1 at a score of .9")
+    scene: float = Field(
+        0.66, description="exponent of the scene's factor of the measurement noise over that of the process noise"
+    )
+    lag: NotNegative = Field(
+        1.54, description="standard deviation of a filtered box per distance from the detection that it claimed"
+    )
+    coasting: PositivePerCoordinate = Field(
+        (0.0487, 0.0353, 0.0254, 0.0292),
+        description="standard deviation of what was not seen, in g, where the filter's own is .03 g",
+    )
+    spread: float = Field(0.94, description="exponent of the filter's own standard deviation, over .03 g")
+    coasting_scene: float = Field(
+        0.77, description="exponent of the scene's factor of the measurement noise of sizes, of what was not seen"
+    )
+    surprise: float = Field(0.51, description="exponent of the last innovation, of what was not seen")
+    speed: float = Field(0.26, description="exponent of the object's speed, of what was not seen")
     change_scale: Positive = Field(0.164, description="odds of another object within a second, at a doubt of 1")
     change_floor: Positive = Field(0.01, description="least doubt, in nats")
     change_exponent: Positive = Field(0.9, description="by which the odds grow with the doubt of the claims")

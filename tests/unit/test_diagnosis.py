@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,9 @@ from tracker.evaluation.consistency import (
     LEVELS,
     brier_score,
     calibration_error,
+    clipped_squares,
     consistency,
+    expected_clipped_square,
     held_shares,
     reliability,
 )
@@ -361,7 +362,8 @@ def test_promises_are_compared_with_the_truth_under_the_same_track() -> None:
         [1, 2, 4, 3], [1, 1, 1, 9], [[107, 60, 10, 20], [105, 56, 10, 20], [105, 60, 12, 20], [305, 60, 10, 20]]
     )
     kept = consistency(*looked_into(TRUTH, TRACKS), told)
-    assert kept.innovations_squared == pytest.approx([2.5] * 4)
+    assert kept.position_innovations_squared == pytest.approx([2] * 4)
+    assert kept.size_innovations_squared == pytest.approx([0.5] * 4)
     assert kept.position_errors_squared == pytest.approx([1, 4, 0])
     assert kept.size_errors_squared == pytest.approx([0, 0, 1])
     # At 2 Hz: frame 2 is younger than a second and looks back at frame 1, frame 4 at frame 2.
@@ -369,9 +371,18 @@ def test_promises_are_compared_with_the_truth_under_the_same_track() -> None:
     assert kept.identities_kept.tolist() == [1, 1]
 
 
+def test_innovations_that_are_what_they_promise_fill_their_ellipses() -> None:
+    rng = np.random.default_rng(3)
+    drawn = rng.standard_t(DEGREES_OF_FREEDOM, (200_000, 4)) * np.sqrt(1 - 2 / DEGREES_OF_FREEDOM)
+    np.testing.assert_allclose(clipped_squares(drawn), expected_clipped_square(), atol=0.01)
+    pairs = rng.standard_normal((200_000, 2)) / np.sqrt(rng.chisquare(DEGREES_OF_FREEDOM, (200_000, 1)))
+    # Of unit variance: 3 / 1 times 1 / 3.
+    held = held_shares((pairs**2).sum(axis=1), 2)
+    np.testing.assert_allclose(held, LEVELS, atol=0.005)
+
+
 def test_an_innovation_counts_up_to_three_standard_deviations() -> None:
-    told = replace(diagnostics([1], [1], [[105, 60, 10, 20]]), innovations=np.array([[30.0, -4.0, 3.0, 1.0]]))
-    assert consistency(*looked_into(TRUTH, TRACKS), told).innovations_squared == pytest.approx([9 + 9 + 9 + 1])
+    assert clipped_squares(np.array([[30.0, -4.0, 3.0, 1.0]])) == pytest.approx([9, 9, 9, 1])
 
 
 def test_a_track_that_leaves_its_identity_within_a_second_is_not_kept() -> None:

@@ -141,42 +141,64 @@ def test_smoothed_reports_are_the_filtered_mean():
     assert np.abs(smooth_boxes[10:] - truth[10:]).mean() < 0.8 * np.abs(raw_boxes[10:] - truth[10:]).mean()
 
 
-def standard_deviations(tracker, law, **factors):
-    """What the configuration says of the only object, written down once more."""
+def standard_deviations(tracker, law, claimed):
+    """What the configuration says of the only object, written down once more; ``claimed`` is its detected box."""
     c, scene = tracker.state.components[0], tracker.state.scene[0]
-    tracks = tracker.tracks(coasting=True)
-    width, height = tracks.boxes_xyxy[0, 2:] - tracks.boxes_xyxy[0, :2]
-    own = np.sqrt(c["p00"] + [0.0, 0.25 * c["p00"][3], 0.0, 0.0])  # the state's y is the bottom edge
+    left, top, right, bottom = tracker.tracks(coasting=True).boxes_xyxy[0]
+    width, height = right - left, bottom - top
     g = np.sqrt(width * height)
-    return (
+    sides = np.sqrt(g * np.array([width, height, width, height]))
+    open_at = [q / (1.0 + 5.0 * q) for q in (1.0 - c["score"], 0.1)]
+    ratio = scene["measurement_position"] / scene["process_position"]
+    detector = np.array(law.detector) * sides * (open_at[0] / open_at[1]) ** law.score * ratio**law.scene
+    if claimed is not None:
+        seen = np.array([claimed[0] + claimed[2], claimed[1] + claimed[3]]) / 2.0
+        told = np.array([left + right, top + bottom]) / 2.0
+        off = np.array([*(told - seen), width - claimed[2] + claimed[0], height - claimed[3] + claimed[1]])
+        return np.hypot(detector, law.lag * off)
+    own = np.sqrt(c["p00"] + [0.0, 0.25 * c["p00"][3], 0.0, 0.0])  # the state's y is the bottom edge
+    coasting = (
         g
-        * np.array(law.base)
-        * ((1.02 - c["score"]) / 0.12) ** np.array(law.score)
-        * np.exp(c["log_noise_factor"]) ** np.array(law.object)
-        * scene["measurement_position"] ** np.array(law.scene_position)
-        * scene["measurement_size"] ** np.array(law.scene_size)
-        * scene["process_position"] ** np.array(law.scene_motion)
-        * (own / (0.03 * g)) ** np.array(law.spread)
-        * (1.0 + c["missed_tau"]) ** np.array(law.unseen)
+        * np.array(law.coasting)
+        * (own / (0.03 * g)) ** law.spread
+        * scene["measurement_size"] ** law.coasting_scene
+        * np.sqrt(0.1 + (np.clip(c["z"], -3.0, 3.0) ** 2).mean()) ** law.surprise
+        * ((np.hypot(*c["velocity"][:2]) / g + 0.003) / 0.01) ** law.speed
     )
+    return np.hypot(detector, coasting)
 
 
-@pytest.mark.parametrize(("smoothing", "law"), [("none", "observed"), ("online", "filtered")])
-def test_covariances_are_those_of_the_configured_law(smoothing, law):
+@pytest.mark.parametrize("smoothing", ["none", "online"])
+def test_covariances_are_those_of_the_configured_law(smoothing):
     tracker = Tracker(config(smoothing=smoothing))
-    uncertainty = config().tracking.uncertainty
-    run(tracker, walk(12))
-    expected = standard_deviations(tracker, getattr(uncertainty, law))
+    law = config().tracking.uncertainty
+    # Long enough for the scores, all of them below the highest bin, to have proved that they are spread.
+    film = list(walk(30))
+    run(tracker, film)
+    expected = standard_deviations(tracker, law, film[-1].boxes_xyxy[0])
     np.testing.assert_allclose(tracker.tracks().covariances[0], np.diag(expected**2))
     for _ in range(3):
         tracker.update(NOTHING)
-    expected = standard_deviations(tracker, uncertainty.coasting)
+    expected = standard_deviations(tracker, law, None)
     np.testing.assert_allclose(tracker.tracks(coasting=True).covariances[0], np.diag(expected**2))
 
 
+@pytest.mark.parametrize(("ordinary", "told"), [(0.9, True), (0.99, False)])
+def test_a_score_tells_how_exact_a_box_is_where_scores_are_spread(ordinary, told):
+    deviations = []
+    for last in (0.8, 0.94):
+        tracker = Tracker()
+        film = [Detections(frame.boxes_xyxy, [ordinary]) for frame in walk(30)]
+        run(tracker, [*film[:-1], Detections(film[-1].boxes_xyxy, [last])])
+        deviations.append(np.sqrt(tracker.tracks().covariances[0, 0, 0]))
+    assert (deviations[0] > 1.5 * deviations[1]) == told
+    if not told:
+        assert deviations[0] == pytest.approx(deviations[1])
+
+
 def test_the_reported_error_does_not_touch_tracking():
-    law = {"base": [9.0, 8.0, 7.0, 6.0], "score": [0.0, 1.0, 2.0, 3.0]}
-    plain, other = Tracker(), Tracker(config(uncertainty={"observed": law, "change_scale": 5.0}))
+    law = {"detector": [9.0, 8.0, 7.0, 6.0], "score": 2.0, "change_scale": 5.0}
+    plain, other = Tracker(), Tracker(config(uncertainty=law))
     here, there = run(plain, walk(20)), run(other, walk(20))
     assert plain.state.components.tobytes() == other.state.components.tobytes()
     for a, b in zip(here, there, strict=True):

@@ -10,6 +10,7 @@ from tracker.tracking.forecast import Fans, Forecaster
 from tracker.tracking.state import TrackerState
 
 _STEPS = 6
+_SHARES = (0.5,)
 
 
 class FanMaker:
@@ -22,7 +23,7 @@ class FanMaker:
     def __call__(self, state: TrackerState, camera_affine: FloatArray | None) -> Fans:
         """Return the fans of the state after a frame whose update was given this map."""
         self._forecaster.observe(state, camera_affine)
-        return self._forecaster.fans(state, self._times_s)
+        return self._forecaster.fans(state, self._times_s, _SHARES)
 
     def cut(self) -> None:
         """Forget the frames before a cut."""

@@ -68,9 +68,7 @@ def track(
     settings: SetOption = None,
     forecast: Annotated[
         float | None,
-        typer.Option(
-            metavar="SECONDS", help="Draw fans: where feet will be within this time, with 50 and 90 % probability."
-        ),
+        typer.Option(metavar="SECONDS", help="Draw fans: where feet will be within this time, with 50 % probability."),
     ] = None,
     no_video: Annotated[
         bool,

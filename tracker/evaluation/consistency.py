@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+from scipy.integrate import quad
 
 from tracker.confidence import DEGREES_OF_FREEDOM
 from tracker.evaluation.diagnosis import Coverage
@@ -21,7 +22,6 @@ from tracker.formats.table import find_rows
 from tracker.structures import FloatArray, IntArray
 from tracker.tracking.motion import Z_LIMIT
 
-COORDINATES = 4
 POSITION_COORDINATES = 2
 LEVELS = (0.5, 0.9, 0.95)
 """Shares of the truth that ellipses are asked to hold."""
@@ -33,10 +33,10 @@ class Consistency:
 
     Parameters
     ----------
-    innovations_squared
-        (N,) normalised innovations squared, summed over the coordinates. Each is clipped at 3 standard deviations, as
-        where the tracker learns its noise: the innovations are Student's t of so few degrees of freedom that they have
-        no variance, and what it promises is that the clipped squares have the mean 1, their sum 4.
+    position_innovations_squared, size_innovations_squared
+        (N,) normalised innovations squared, summed over x and the bottom edge, and over width and height; Student's t
+        of unit variance by promise, see :mod:`tracker.confidence`. Association takes heavier tails yet, so as not to
+        lose objects.
     position_errors_squared, size_errors_squared
         (M,) squared Mahalanobis distance of truth and report in centre x and y, and in width and height; Student's t
         by promise, see :mod:`tracker.confidence`. For boxes that cover an identity.
@@ -45,7 +45,8 @@ class Consistency:
         that its box covered then; where both cover one. For tracks that began since, that of their first box.
     """
 
-    innovations_squared: FloatArray
+    position_innovations_squared: FloatArray
+    size_innovations_squared: FloatArray
     position_errors_squared: FloatArray
     size_errors_squared: FloatArray
     continuity: FloatArray
@@ -87,7 +88,8 @@ def consistency(prepared: Prepared, cover: Coverage, diagnostics: Diagnostics) -
     both = known[now] & known[before]
     now, before = now[both], before[both]
     return Consistency(
-        np.minimum(diagnostics.innovations**2, Z_LIMIT**2).sum(axis=1),
+        (diagnostics.innovations[:, :POSITION_COORDINATES] ** 2).sum(axis=1),
+        (diagnostics.innovations[:, POSITION_COORDINATES:] ** 2).sum(axis=1),
         squares[:, :POSITION_COORDINATES].sum(axis=1),
         squares[:, POSITION_COORDINATES:].sum(axis=1),
         diagnostics.continuity[now],
@@ -124,6 +126,22 @@ def held_shares(squares: FloatArray, dimensions: int, levels: FloatArray | tuple
     nu = DEGREES_OF_FREEDOM
     limits = np.asarray((nu - 2.0) / nu * dimensions * stats.f.ppf(np.asarray(levels), dimensions, nu))
     return np.asarray((squares[:, None] <= limits[None, :]).mean(axis=0), np.float64)
+
+
+def clipped_squares(innovations: FloatArray) -> FloatArray:
+    """Return (4,) mean squares of (N, 4) innovations, each clipped at 3 standard deviations.
+
+    So few degrees of freedom make plain mean squares a matter of the few largest.
+    """
+    return np.asarray(np.minimum(innovations**2, Z_LIMIT**2).mean(axis=0))
+
+
+def expected_clipped_square() -> float:
+    """Return what :func:`clipped_squares` is by promise: 0.73."""
+    nu = DEGREES_OF_FREEDOM
+    unit = np.sqrt((nu - 2.0) / nu)
+    square, _ = quad(lambda x: 2.0 * stats.t.sf(np.sqrt(x) / unit, nu), 0.0, Z_LIMIT**2)
+    return float(square)
 
 
 def reliability(probabilities: FloatArray, kept: IntArray, bins: int = 10) -> Reliability:

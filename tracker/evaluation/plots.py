@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from tracker.evaluation.consistency import (
-    COORDINATES,
     LEVELS,
     POSITION_COORDINATES,
     Consistency,
@@ -59,7 +58,6 @@ _STYLE: dict[Any, Any] = {
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
 }
-_NIS_END = 25.0
 _FEWEST_CLAIMS = 10  # a bin of fewer says nothing
 
 MOST_RESULTS = len(_SERIES)
@@ -129,7 +127,7 @@ def recall_figures(
 
 
 def consistency_figures(name: str, results: Mapping[int, Consistency]) -> list[str]:
-    """Return innovations, ellipses against their levels, and identities against their probability.
+    """Return ellipses of innovations and of errors against their levels, and identities against their probability.
 
     Parameters
     ----------
@@ -139,38 +137,33 @@ def consistency_figures(name: str, results: Mapping[int, Consistency]) -> list[s
         By number of the result, from 0.
     """
     with mpl.rc_context(_STYLE):
-        nis_figure, nis = _panel("Innovations, squared")
+        innovation_figure, innovations = _panel("Innovations of the position")
         ellipse_figure, ellipses = _panel("Ellipses of the position")
         same_figure, same = _panel("Same object as a second ago")
-        bins = np.linspace(0.0, _NIS_END, 51)
         levels = np.linspace(0.02, 0.98, 49)
         for number, result in results.items():
             color = _SERIES[number]
-            squared = result.innovations_squared
-            if len(squared):
-                weights = np.full(len(squared), 1.0 / (len(squared) * (bins[1] - bins[0])))
-                nis.hist(
-                    np.minimum(squared, _NIS_END), bins.tolist(), weights=weights, histtype="step", **_line(number)
-                )
-            if len(result.position_errors_squared):
-                held = held_shares(result.position_errors_squared, POSITION_COORDINATES, levels)
-                marks = held_shares(result.position_errors_squared, POSITION_COORDINATES)
-                ellipses.plot(levels, held, **_line(number))
-                ellipses.plot(LEVELS, marks, linestyle="none", marker="o", color=color, markersize=4)
+            for panel, squares in (
+                (innovations, result.position_innovations_squared),
+                (ellipses, result.position_errors_squared),
+            ):
+                if len(squares):
+                    held, marks = (held_shares(squares, POSITION_COORDINATES, at) for at in (levels, LEVELS))
+                    panel.plot(levels, held, **_line(number))
+                    panel.plot(LEVELS, marks, linestyle="none", marker="o", color=color, markersize=4)
             if len(result.continuity):
                 bars = reliability(result.continuity, result.identities_kept)
                 enough = bars.counts >= _FEWEST_CLAIMS
                 same.plot(bars.promised[enough], bars.kept[enough], marker="o", markersize=4, **_line(number))
-        nis.axvline(COORDINATES, color=_TEXT, linewidth=1.0)
-        nis.set(xlabel=f"clipped at 3 sd; thin line: mean as promised, {COORDINATES}", ylabel="density")
-        for panel in (ellipses, same):
+        for panel in (innovations, ellipses, same):
             panel.plot([0, 1], [0, 1], color=_TEXT, linewidth=1.0)
             panel.set(xlim=(0, 1), ylim=(0, 1.02))
             panel.xaxis.set_major_formatter(PercentFormatter(1.0))
             panel.yaxis.set_major_formatter(PercentFormatter(1.0))
+        innovations.set(xlabel="promised share", ylabel="holds the detections")
         ellipses.set(xlabel="promised share", ylabel="holds the truth")
         same.set(xlabel="promised probability", ylabel="is the same")
-        drawings = {"nis": nis_figure, "ellipses": ellipse_figure, "continuity": same_figure}
+        drawings = {"innovations": innovation_figure, "ellipses": ellipse_figure, "continuity": same_figure}
         return [_svg(figure, f"{name}-{part}") for part, figure in drawings.items()]
 
 

@@ -643,10 +643,15 @@ def _consistencies(results: Mapping[str, Sequence[Study]]) -> dict[int, Consiste
 
 
 def _consistency_cells(part: Consistency) -> list[str]:
-    squared = part.innovations_squared
-    cells = [f"{len(squared)}", f"{np.mean(squared):.2f}" if len(squared) else _NONE]
-    for squares in (part.position_errors_squared, part.size_errors_squared):
-        cells += [_NONE if np.isnan(share) else f"{share:.0%}" for share in held_shares(squares, POSITION_COORDINATES)]
+    cells = [f"{len(part.position_innovations_squared)}"]
+    for squares in (
+        part.position_innovations_squared,
+        part.size_innovations_squared,
+        part.position_errors_squared,
+        part.size_errors_squared,
+    ):
+        held = held_shares(squares, POSITION_COORDINATES)
+        cells += [_NONE if np.isnan(share) else f"{share:.0%}" for share in held]
     return cells
 
 

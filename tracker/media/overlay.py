@@ -45,7 +45,7 @@ _LMS_TO_RGB = np.array(
     ]
 )
 _FADE_STEPS = 4
-_FAN_OPACITY = 0.6
+_FAN_OPACITY = 0.45
 _CIRCLE = np.stack([trig(np.linspace(0.0, 2.0 * np.pi, 24, endpoint=False)) for trig in (np.cos, np.sin)], axis=1)
 _SMOOTHING_ROUNDS = 3
 _SAMPLED = np.linspace(0.0, 1.0, 6)  # where along a line its ground is looked at
@@ -122,8 +122,10 @@ class OverlayPainter:
         self._colors = {i: self._colors.get(i) or track_color(i) for i in shown.ids.tolist()}
 
         if fans is not None:
-            for row in np.flatnonzero(np.isin(fans.ids, named.ids)).tolist():
-                _draw_fan(image, fans, row, self._colors[int(fans.ids[row])])
+            sides_px = (named.boxes_xyxy[:, 2:] - named.boxes_xyxy[:, :2]).max(axis=1, initial=0.0)
+            _, shown_rows, fan_rows = np.intersect1d(named.ids, fans.ids, assume_unique=True, return_indices=True)
+            for row, side_px in zip(fan_rows.tolist(), sides_px[shown_rows].tolist(), strict=True):
+                _draw_fan(image, fans, row, side_px, self._colors[int(fans.ids[row])], pen)
         if self._config.trail_s > 0.0:
             self._extend_trails(named, frame.time_s, pen)
             self._draw_trails(image, named, frame.time_s, pen)
@@ -367,20 +369,25 @@ def _draw_ellipses(image: Image, tracks: Tracks, colors: Sequence[Color], pen: _
         cv2.fillPoly(image, [ring[2], ring[3]], color, cv2.LINE_8, _SUBPIXEL_BITS)
 
 
-def _draw_fan(image: Image, fans: Fans, row: int, color: Color) -> None:
+def _draw_fan(image: Image, fans: Fans, row: int, side_px: float, color: Color, pen: _Pen) -> None:
     """Lay the bands of one object over the ground, the widest palest, each thinner the farther ahead it looks.
 
-    A band is what its ellipses sweep: the hulls of each with the next, from a point under the object on.
+    A band is what its ellipses sweep: the hulls of each with the next, from a point under the object on; along their
+    middle goes a line. Where a place is known no better than to a whole object, a band would only hide the picture:
+    it ends there.
     """
-    spread = fans.axes[:, row, :, None] * _CIRCLE  # (S, T, corners, 2)
-    rings = fans.centres[row, :, None] + spread
+    steps = int(np.logical_and.accumulate(fans.axes[:, row].max(axis=(0, 2)) <= side_px / 2.0).sum())
+    if not steps:
+        return
+    centres = fans.centres[row, :steps]
+    spread = fans.axes[:, row, :steps, None] * _CIRCLE  # (S, T, corners, 2)
+    rings = centres[:, None] + spread
     low = np.clip(np.floor(rings.min(axis=(0, 1, 2))), 0, image.shape[1::-1]).astype(int)
     high = np.clip(np.ceil(rings.max(axis=(0, 1, 2))) + 1, 0, image.shape[1::-1]).astype(int)
     if not (high > low).all():
         return
     cover = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
     rings = np.rint(_near(rings - low, image)).astype(np.int32)
-    steps = len(fans.times_s)
     for rank, band in enumerate(np.argsort(-fans.shares).tolist()):
         for t in range(steps - 1, -1, -1):  # what is nearer in time, and likelier, lies on top
             hull = cv2.convexHull(np.concatenate([rings[band, t], rings[band, max(t - 1, 0)]]))
@@ -390,6 +397,9 @@ def _draw_fan(image: Image, fans: Fans, row: int, color: Color) -> None:
     through = cv2.multiply(ground, cv2.cvtColor(cv2.bitwise_not(cover), cv2.COLOR_GRAY2BGR), scale=1 / 255)
     ink = cv2.merge([cv2.convertScaleAbs(cover, alpha=level / 255) for level in color])
     ground[:] = cv2.add(through, ink)
+    middle = _fixed_point(_near(centres, image))
+    for width_px, line in ((pen.line_px + 2, _CASING), (pen.line_px, color)):
+        cv2.polylines(image, [middle], False, line, width_px, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def _smoothed(points: FloatArray, is_last: NDArray[np.bool_]) -> FloatArray:

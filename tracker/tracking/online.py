@@ -449,10 +449,9 @@ def _report(components: Records, frame_index: int, coasting: bool, smoothed: boo
 
 def _told_when_asked(state: TrackerState, laws: ErrorLaws, name: str, rows: Records) -> FloatArray:
     """Return what :class:`Tracks` works out late: most frames are never asked, and it takes as long as a step."""
-    components = state.components[rows["component"]]
     if name == "continuity":
-        return continuity(components, laws)
-    return error_covariances(components, state.scene, rows["boxes_xyxy"], laws)
+        return continuity(state.components[rows["component"]], laws)
+    return error_covariances(state, rows["component"], rows["boxes_xyxy"], laws)
 
 
 class Tracker(Holder):
