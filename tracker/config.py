@@ -293,27 +293,27 @@ class UncertaintyConfig(_Section):
     """
 
     detector: PositivePerCoordinate = Field(
-        (0.0368, 0.0307, 0.0687, 0.0438),
+        (0.0412, 0.0271, 0.0689, 0.0435),
         description="standard deviation of a detection with a score of .9, in units of the geometric mean of g and the "
         "coordinate's own side",
     )
-    score: float = Field(0.91, description="exponent of what the score leaves open, 1 at a score of .9")
+    score: float = Field(1.01, description="exponent of what the score leaves open, 1 at a score of .9")
     scene: float = Field(
-        0.66, description="exponent of the scene's factor of the measurement noise over that of the process noise"
+        0.534, description="exponent of the scene's factor of the measurement noise over that of the process noise"
     )
     lag: NotNegative = Field(
-        1.54, description="standard deviation of a filtered box per distance from the detection that it claimed"
+        1.55, description="standard deviation of a filtered box per distance from the detection that it claimed"
     )
     coasting: PositivePerCoordinate = Field(
-        (0.0487, 0.0353, 0.0254, 0.0292),
+        (0.0617, 0.0475, 0.0319, 0.0355),
         description="standard deviation of what was not seen, in g, where the filter's own is .03 g",
     )
-    spread: float = Field(0.94, description="exponent of the filter's own standard deviation, over .03 g")
+    spread: float = Field(0.723, description="exponent of the filter's own standard deviation, over .03 g")
     coasting_scene: float = Field(
-        0.77, description="exponent of the scene's factor of the measurement noise of sizes, of what was not seen"
+        0.702, description="exponent of the scene's factor of the measurement noise of sizes, of what was not seen"
     )
-    surprise: float = Field(0.51, description="exponent of the last innovation, of what was not seen")
-    speed: float = Field(0.26, description="exponent of the object's speed, of what was not seen")
+    surprise: float = Field(0.618, description="exponent of the last innovation, of what was not seen")
+    speed: float = Field(0.382, description="exponent of the object's speed, of what was not seen")
     change_scale: Positive = Field(0.164, description="odds of another object within a second, at a doubt of 1")
     change_floor: Positive = Field(0.01, description="least doubt, in nats")
     change_exponent: Positive = Field(0.9, description="by which the odds grow with the doubt of the claims")

@@ -9,9 +9,9 @@ import pytest
 
 from tracker.evaluation.consistency import LEVELS, calibration_error, held_shares, reliability
 
-CENTRE_GAP = 0.055
+CENTRE_GAP = {"observed": 0.05, "filtered": 0.065, "coasting": 0.05}
 """Between the share of the truth that ellipses of the position hold, and the share they promise."""
-SIZE_GAP, BOX_GAP = {"observed": 0.1, "filtered": 0.16, "coasting": 0.25}, 0.08
+SIZE_GAP, BOX_GAP = {"observed": 0.1, "filtered": 0.16, "coasting": 0.25}, 0.095
 IDENTITY_ERROR = 0.015
 INNOVATION_GAP = 0.05
 
@@ -36,7 +36,7 @@ def test_reports_keep_what_they_promise(name, sets):
         gaps = {
             part: np.abs(calibration.coverage(promises, part) - np.array(LEVELS)).max() for part in calibration.PARTS
         }
-        assert gaps["centre"] < CENTRE_GAP, (kind, gaps)
+        assert gaps["centre"] < CENTRE_GAP[kind], (kind, gaps)
         assert max(gaps["width"], gaps["height"]) < SIZE_GAP[kind], (kind, gaps)
         assert gaps["box"] < BOX_GAP, (kind, gaps)
     told = measured[name].identities
