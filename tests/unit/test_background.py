@@ -224,11 +224,11 @@ def test_foreground_is_thinned_and_keeps_its_mass() -> None:
 
 
 def test_who_is_known_to_stand_stays_visible_and_leaves_no_hole() -> None:
-    """Without being told, the background would learn him in about fifty frames."""
+    """Without being told, the background would learn him in about fifty frames; he may stand as long as it was bare."""
     box, told, nobody = (100, 60, 130, 120), np.array([[95.0, 55.0, 135.0, 125.0]]), np.empty((0, 4))
     scenes = Scene(), Scene()
     knows, guesses = (BackgroundDetector(BackgroundConfig()) for _ in range(2))
-    for _ in range(WARM_UP_FRAMES):
+    for _ in range(150 + WARM_UP_FRAMES):
         for scene, detector in zip(scenes, (knows, guesses), strict=True):
             detector.segment(scene.picture([]), nobody)
     for _ in range(150):
@@ -248,3 +248,14 @@ def test_a_hole_closes_though_it_is_taken_for_an_object() -> None:
     for _ in range(100):
         foreground = detector.segment(scene.picture([]), told)
     assert foreground.weights.sum() < 0.1 * 30 * 70
+
+
+def test_nothing_is_kept_for_longer_than_its_place_was_seen_bare() -> None:
+    """Somebody comes after 40 frames; what stands there for much longer is the background's."""
+    told, nobody, box = np.array([[95.0, 55.0, 135.0, 125.0]]), np.empty((0, 4)), (100, 60, 130, 120)
+    scene, detector = Scene(), BackgroundDetector(BackgroundConfig())
+    for _ in range(40):
+        detector.segment(scene.picture([]), nobody)
+    masses = [detector.segment(scene.picture([box]), told).weights.sum() for _ in range(120)]
+    assert min(masses[:40]) > 0.9 * 30 * 60
+    assert max(masses[-20:]) < 0.1 * 30 * 60

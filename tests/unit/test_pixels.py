@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from silhouettes import Ellipse, drawn
 from tracker import load_config, track_video
 from tracker.config import Config
 from tracker.errors import ConfigurationError
-from tracker.structures import BlobTracks, Foreground, Status
+from tracker.structures import BlobTracks, Detections, Foreground, Status, TypicalSize
 from tracker.tracking.online import Tracker
 from tracker.tracking.pixels import PixelTracker, first_state, step
 
@@ -98,6 +99,83 @@ def test_who_divides_has_a_parent() -> None:
     assert len(tracks) == 2
     assert sorted(tracks.parent_ids.tolist()) == [0, 1]
     assert tracks.ids[tracks.parent_ids == 1] > 1
+
+
+def test_a_cell_divides_within_one_silhouette() -> None:
+    """A bridge holds the halves together; the test must hold for several frames, and is not repeated for ever."""
+
+    def cell(n: int) -> list[Ellipse]:
+        apart = min(max(n - 10.0, 0.0), 20.0)
+        bridge = (120.0, 60.0, 2.0 * apart + 1.0, 8.0)
+        return [(120.0 - apart, 60.0, 30.0, 30.0), (120.0 + apart, 60.0, 30.0, 30.0), bridge]
+
+    tracker, reports = followed(cell, 90)
+    assert all(len(drawn(cell(n)).silhouettes) == 1 for n in range(90))
+    sizes = [len(report) for report in reports[2:]]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == 2
+    tracks = tracker.tracks()
+    assert tracks.ids.tolist() == [1, 2]
+    assert tracks.parent_ids.tolist() == [0, 1]
+    assert tracker.state.next_id == 3
+    centres = sorted((tracks.boxes_xyxy[:, 0] + tracks.boxes_xyxy[:, 2]) / 2.0)
+    np.testing.assert_allclose(centres, [100.0, 140.0], atol=4.0)
+
+
+def test_a_lone_body_does_not_divide() -> None:
+    """It changes its shape as a walker does, and is two for a moment."""
+
+    def walker(n: int) -> list[Ellipse]:
+        stride = 6.0 * np.sin(n / 2.0)
+        legs = [(60.0 + n + side * stride, 85.0, 8.0, 30.0) for side in (-1.0, 1.0)]
+        other = [(60.0 + n + 30.0, 60.0, 20.0, 60.0)] if n == 30 else []
+        return [(60.0 + n, 60.0, 20.0, 50.0), *legs, *other]
+
+    tracker, _ = followed(walker, 60)
+    assert tracker.tracks().ids.tolist() == [1]
+
+
+def test_two_blobs_that_one_explains_as_well_merge() -> None:
+    """A body seen as two until the typical size is known: the younger blob ends, and the older is the body."""
+    typical = TypicalSize(60.0, 0.0, 60.0, 0.5, 0.1)
+
+    def seen(n: int) -> Foreground:
+        if n < 2:
+            return drawn([(100.0, 47.0, 28.0, 24.0), (100.0, 73.0, 28.0, 24.0)])
+        return replace(drawn([(100.0, 60.0, 30.0, 60.0)]), typical_size=typical)
+
+    tracker = PixelTracker()
+    counts = [len(tracker.update(seen(n))) for n in range(60)]
+    assert counts[3] == 2
+    assert counts[12:] == [1] * 48
+    assert len(tracker.state.components) == 1
+    tracks = tracker.tracks()
+    assert tracks.ids.tolist() == [1]
+    np.testing.assert_allclose(tracks.boxes_xyxy[0], [85.0, 30.0, 115.0, 90.0], atol=3.0)
+
+
+def test_frames_that_are_missing_cost_no_identity() -> None:
+    """A walker is further on than any prediction, by most of the own width."""
+    _, reports = followed(lambda n: [(40.0 + n + (17.0 if n >= 20 else 0.0), 60.0, 24.0, 60.0)], 40)
+    assert all(set(report) == {1} for report in reports)
+    np.testing.assert_allclose(reports[20][1], [65.0, 30.0, 89.0, 90.0], atol=3.0)
+
+
+def test_fragments_of_who_is_alone_belong_to_the_outline() -> None:
+    """Shoes below trousers that are no foreground: in one region, and no other object's."""
+
+    def seen(n: int) -> Foreground:
+        body, shoes = drawn([(60.0 + n, 45.0, 24.0, 50.0)]), drawn([(60.0 + n, 97.0, 16.0, 6.0)])
+        return Foreground(
+            np.vstack([body.points_px, shoes.points_px]),
+            np.ones(len(body) + len(shoes)),
+            silhouettes=Detections([[48.0 + n, 20.0, 72.0 + n, 100.0]], [0.9]),
+        )
+
+    tracker = PixelTracker()
+    for n in range(20):
+        tracks = tracker.update(seen(n))
+    np.testing.assert_allclose(tracks.boxes_xyxy, [[67.0, 20.0, 91.0, 100.0]], atol=1.0)
 
 
 def test_who_walks_in_has_none() -> None:

@@ -66,7 +66,9 @@ class BackgroundDetector:
         self._subtractor.setVarMin(config.variance_floor)
         self._subtractor.setShadowThreshold(config.darkest_shadow)
         self._background: Image | None = None
-        self._bare: Image | None = None  # every pixel as it was when last it was background; for segment alone
+        # For segment alone: every pixel as it was when last it was background, and for how many frames it was so.
+        self._bare: Image | None = None
+        self._seen_bare: NDArray[np.uint16] | None = None
         self._frames = 0
         self._sizes = _SizeLearner()
 
@@ -124,12 +126,10 @@ class BackgroundDetector:
         if occupied_xyxy is None or not len(occupied_xyxy):
             mask = self._subtractor.apply(picture, learningRate=rate)
         else:
-            self._bare = picture.copy() if self._bare is None else self._bare
             mask = self._subtractor.apply(picture, learningRate=0.0)
             self._subtractor.apply(self._emptied(picture, mask == _FOREGROUND, occupied_xyxy), learningRate=rate)
         if occupied_xyxy is not None:
-            self._bare = picture.copy() if self._bare is None else self._bare
-            cv2.copyTo(picture, (mask == 0).astype(np.uint8), self._bare)
+            self._remember_bare(picture, mask == 0)
         mask = (mask == _FOREGROUND).astype(np.uint8)
         if self._frames % _BACKGROUND_EVERY_FRAMES == 0:
             self._background = np.asarray(self._subtractor.getBackgroundImage(), np.uint8)
@@ -145,14 +145,26 @@ class BackgroundDetector:
         return mask
 
     def _emptied(self, picture: Image, differs: NDArray[np.bool_], occupied_xyxy: FloatArray) -> Image:
-        """Return the picture as if nobody were in the boxes, but for those that hold the hole somebody left."""
-        assert self._bare is not None
-        emptied = picture.copy()
+        """Return the picture as if nobody were in the boxes, but for those that hold the hole somebody left.
+
+        Nothing is taken for an object for longer than its place has been seen bare.
+        """
+        if self._bare is None or self._seen_bare is None:
+            return picture
+        emptied, held = picture.copy(), np.zeros(picture.shape[:2], np.bool_)
         for left, top, right, bottom in np.rint(occupied_xyxy).astype(int).clip(0):
             box = np.s_[top:bottom, left:right]
             if not _is_ghost(differs[box].astype(np.uint8), picture[box], self._bare[box]):
-                np.copyto(emptied[box], self._bare[box], where=differs[box][..., None])
+                held[box] |= differs[box] & (self._seen_bare[box] > 0)
+        np.copyto(emptied, self._bare, where=held[..., None])
+        self._seen_bare[held] -= 1
         return emptied
+
+    def _remember_bare(self, picture: Image, bare: NDArray[np.bool_]) -> None:
+        if self._bare is None or self._seen_bare is None:
+            self._bare, self._seen_bare = picture.copy(), np.zeros(picture.shape[:2], np.uint16)
+        cv2.copyTo(picture, bare.view(np.uint8), self._bare)
+        self._seen_bare += bare & (self._seen_bare < np.iinfo(np.uint16).max)
 
     def _plausible(self, boxes: FloatArray, frame_px: int) -> NDArray[np.bool_]:
         width, height = (boxes[:, 2:] - boxes[:, :2]).T

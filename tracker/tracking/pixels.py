@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import Config, PixelsConfig
+from tracker.mixture.exclusive import association_marginals, most_probable_claims
 from tracker.mixture.kernels import kernel
 from tracker.structures import (
     BLOB_TRACK,
@@ -34,9 +35,25 @@ from tracker.structures import (
     Tracks,
     _Rows,
 )
-from tracker.tracking.evidence import cover_from_last_frame, detection_probability
+from tracker.tracking.division import HELD, LARGEST_STEP, Halves, halves, sizes_for_two, sizes_of
+from tracker.tracking.evidence import (
+    cover_from_last_frame,
+    detection_probability,
+    log_density_at_mode,
+    observe,
+    pair_log_likelihoods,
+    pair_log_odds,
+)
 from tracker.tracking.holding import STILL, Holder, checked_affine, elapsed_tau
-from tracker.tracking.motion import TAU_PER_S, bring_to_step, measurement_variance, predict, predicted_boxes
+from tracker.tracking.motion import (
+    TAU_PER_S,
+    bring_to_step,
+    innovation_variances,
+    measurement_variance,
+    predict,
+    predicted_boxes,
+    update,
+)
 from tracker.tracking.state import (
     CERTAIN,
     COMPONENT,
@@ -73,6 +90,8 @@ _HIDDEN = 0.9  # share of the covered pixels that is not expected
 _SIZE_COUNT = 3.0  # times as firmly as the filter holds a size, EM holds it: shares are less certain than outlines
 _VETO_IOU = 0.4  # no birth where somebody overlaps more than this
 _OVERLAP = 0.7  # share of a box within another from which an object may be needless
+_NEGLIGIBLE = 0.01  # share of a point's pixels
+_SAME_IOU = 0.7  # of a silhouette and the pixels of its region, which are thinned
 _TAIL = 0.003  # share of an object's pixels at either end that its outline leaves out
 _PURE, _WHOLLY_PURE = 0.8, 0.97  # mean responsibility from which pixels show the object's own outline
 _LARGEST_GAIN = 3.0  # of an object in one frame, in nats
@@ -102,6 +121,9 @@ BLOB = np.dtype(
         ("moved", "i8"),  # whether it has ever left its birthplace
         ("silhouette", "f8", (4,)),  # left, top, right, bottom of the connected pixels that it is part of
         ("parent_id", "i8"),
+        ("division", "f8"),  # evidence that it is two, nats
+        ("offset", "f8", (2,)),  # from its centre of gravity to that of the first of the two
+        ("apart", "f8"),  # evidence that it is not part of another, nats
     ]
 )
 """An object: a :data:`tracker.tracking.state.COMPONENT`, whose y is that of the centre, with the shape of its blob."""
@@ -552,10 +574,19 @@ def _step(
     pairs = _regions(foreground, shares)
 
     seen = shares.visible & (shares.counts > settings.least_seen * prior.whole_masses)
-    _move(predicted, foreground, prior, shares, seen, cover, state.scene, parameter)
+    outlines = _lone_outlines(foreground, shares, pairs)
+    _move(predicted, foreground, prior, shares, outlines, seen, cover, state.scene, parameter)
     _keep_books(predicted, foreground, prior, shares, seen, pairs, visible, gains, tau)
-    survivors = predicted[_survives(predicted, config)]
-    newborn = _newborn(survivors, foreground, shares, state, config, parameter)
+    free = _free(predicted[seen], foreground, shares)
+    again, taken = _find_again(predicted, seen, visible, free, state.scene, parameter)
+    pairs = np.concatenate([pairs, again])
+    own = _dense(foreground, shares)
+    merged = _merged(predicted, foreground, own, seen, config)
+    divided = _divided(predicted, foreground, own, seen & ~merged, settings.object_cost)
+    children = _children(predicted, divided, state.next_id, state.scene, config, parameter)
+    survivors = predicted[_survives(predicted, config) & ~merged]
+    newborn = _newborn(survivors, free[~taken], state.next_id + len(children), state, config, parameter)
+    newborn = np.concatenate([children, newborn])
     components = np.concatenate([survivors, newborn])
     components["status"] |= components["hits"] >= config.tracking.lifecycle.confirmation_hits
 
@@ -595,6 +626,27 @@ def _regions(foreground: Foreground, shares: Shares) -> Records:
     return pairs
 
 
+def _lone_outlines(foreground: Foreground, shares: Shares, pairs: Records) -> FloatArray:
+    """Return (K, 4) the silhouettes of those who are alone in theirs, NaN for others.
+
+    Those are better outlines than the own pixels': fragments that belong to nobody else are the object's too, such as
+    shoes below trousers that are as dark as a shadow.
+    """
+    outlines = np.full((len(shares.visible), 4), np.nan)
+    mass = pairs["responsibility"] * shares.counts[pairs["row"]]
+    whole = np.bincount(pairs["column"], mass, 1)
+    lone = (pairs["responsibility"] > _WHOLLY_PURE) & (mass > _WHOLLY_PURE * whole[pairs["column"]])
+    found = foreground.silhouettes.boxes_xyxy
+    for k, region in zip(pairs["row"][lone], pairs["column"][lone], strict=True):
+        points = foreground.points_px[foreground.regions == region]
+        box = np.concatenate([points.min(axis=0), points.max(axis=0)])[None]
+        common = _intersections(box, found)[0]
+        iou = common / (_areas(box) + _areas(found) - common)
+        if iou.max(initial=0.0) > _SAME_IOU:
+            outlines[k] = found[iou.argmax()]
+    return outlines
+
+
 def _own_weights(foreground: Foreground, shares: Shares) -> FloatArray:
     """Return (E,) the pixels of each point that are each near blob's."""
     return np.asarray(np.repeat(foreground.weights, np.diff(shares.start)) * shares.responsibilities)
@@ -605,6 +657,7 @@ def _move(
     foreground: Foreground,
     prior: BlobPrior,
     shares: Shares,
+    outlines: FloatArray,
     seen: NDArray[np.bool_],
     cover: FloatArray,
     scene: Records,
@@ -628,8 +681,11 @@ def _move(
         deviation = np.sqrt(np.maximum(np.diagonal(shares.scatters[k]), 0.1))
         size = c["extent"] * deviation
         centre = shares.centres[k] - c["skew"] * size
-        low, high = _outline(foreground.points_px[point[mine]], foreground.weights[point[mine]], own)
-        alone = min(max((purity - _PURE) / (_WHOLLY_PURE - _PURE), 0.0), 1.0)
+        if np.isnan(outlines[k, 0]):
+            low, high = _outline(foreground.points_px[point[mine]], foreground.weights[point[mine]], own)
+            alone = min(max((purity - _PURE) / (_WHOLLY_PURE - _PURE), 0.0), 1.0)
+        else:
+            low, high, alone = outlines[k, :2], outlines[k, 2:], 1.0
         if alone > 0.0:
             centre = alone * (low + high) / 2.0 + (1.0 - alone) * centre
             size = alone * (high - low) + (1.0 - alone) * size
@@ -718,43 +774,242 @@ def _keep_books(
         predicted["silhouette"][k] = *points.min(axis=0), *points.max(axis=0)
 
 
+def _dense(foreground: Foreground, shares: Shares) -> FloatArray:
+    """Return (K, M) responsibilities."""
+    own = np.zeros((len(shares.visible), len(foreground)))
+    own[shares.member, np.repeat(np.arange(len(foreground)), np.diff(shares.start))] = shares.responsibilities
+    return own
+
+
+def _weighed(
+    c: Record, foreground: Foreground, own: FloatArray, offset: FloatArray, cost: float
+) -> tuple[float, float, Halves | None]:
+    """Return what likelihoods and sizes say for two objects in some pixels, in nats, and these two.
+
+    Parameters
+    ----------
+    own
+        (M,) share of each point's pixels.
+    offset
+        See :func:`tracker.tracking.division.halves`.
+    """
+    rows = own > _NEGLIGIBLE
+    found = halves(foreground.points_px[rows], foreground.weights[rows] * own[rows], offset)
+    if found is None:
+        return -math.inf, 0.0, None
+    usual, spread = np.tile(c["birth_size"], (3, 1)), np.full(2, FREE_BOUND)
+    if foreground.typical_size is not None:
+        middles = np.append(found.means[:, 1], found.shares @ found.means[:, 1])
+        bottoms = middles + sizes_of(found, c["extent"])[:, 1] / 2.0
+        usual, spread = foreground.typical_size.at(bottoms), np.array(SIZE_BOUNDS)
+    sizes = sizes_for_two(found, c["extent"], usual, spread)
+    return 2.0 * found.gain - cost, sizes, found
+
+
+def _divided(
+    predicted: Records, foreground: Foreground, own: FloatArray, seen: NDArray[np.bool_], cost: float
+) -> list[tuple[int, Halves]]:
+    """Sum up, in place, the evidence that objects are two; return the rows of those that are, and the two.
+
+    The sizes that the two would have can only speak against them: a large silhouette may be one object with its
+    shadow.
+    """
+    divided: list[tuple[int, Halves]] = []
+    for k in np.flatnonzero(seen & (predicted["status"] == 1)):
+        c = predicted[k]
+        likelihood, sizes, found = _weighed(c, foreground, own[k], c["offset"], cost)
+        evidence = np.clip(likelihood + min(sizes, 0.0), -LARGEST_STEP, LARGEST_STEP)
+        c["division"] = max(c["division"] + evidence, 0.0)
+        c["offset"] = 0.0
+        if found is not None:
+            c["offset"] = found.means[0] - found.shares @ found.means
+            if c["division"] >= HELD:
+                divided.append((int(k), found))
+    return divided
+
+
+def _merged(
+    predicted: Records, foreground: Foreground, own: FloatArray, seen: NDArray[np.bool_], config: Config
+) -> NDArray[np.bool_]:
+    """Sum up, in place, the evidence that objects are apart; return (K,) who is only part of an older one.
+
+    Who was apart for long can be part of another for as long as anybody can be hidden.
+    """
+    half = predicted["mean"][:, 2:] / 2.0
+    boxes = np.hstack([predicted["mean"][:, :2] - half, predicted["mean"][:, :2] + half])
+    shown = seen & own.any(axis=1)
+    together = predicted["detection"] == predicted["detection"][:, None]
+    meet = (_intersections(boxes, boxes) > 0.0) & together & shown & shown[:, None]
+    between = np.full(meet.shape, np.inf)
+    for a, b in np.argwhere(np.triu(meet, 1)):
+        offset = (predicted["mean"][a, :2] - predicted["mean"][b, :2]) / 2.0
+        cost = config.tracking.pixels.object_cost
+        likelihood, sizes, _ = _weighed(predicted[a], foreground, own[a] + own[b], offset, cost)
+        between[a, b] = between[b, a] = likelihood + sizes
+    evidence = np.clip(between.min(axis=1, initial=LARGEST_STEP), -LARGEST_STEP, LARGEST_STEP)
+    surest = LARGEST_STEP * config.tracking.lifecycle.max_misses_frames
+    predicted["apart"] = np.clip(predicted["apart"] + np.where(shown, evidence, 0.0), -HELD, surest)
+    older = (between == between.min(axis=1, initial=np.inf)[:, None]) & (predicted["id"] < predicted["id"][:, None])
+    return np.asarray(shown & older.any(axis=1) & (evidence < 0.0) & (predicted["apart"] <= -HELD))
+
+
 def _survives(predicted: Records, config: Config) -> NDArray[np.bool_]:
     confirmed = predicted["status"] == 1
     longest = config.tracking.lifecycle.max_misses_frames
     return np.asarray((predicted["misses"] == 0) | (confirmed & (predicted["misses"] <= longest)))
 
 
+FREE = np.dtype(
+    [
+        ("box", "f8", (4,)),  # left, top, right, bottom
+        ("score", "f8"),
+        ("region", "i8"),
+        ("mass", "f8"),  # number of pixels
+        ("unexplained", "f8"),  # share of them
+    ]
+)
+"""A silhouette whose pixels nobody explains."""
+
+
+def _free(seen: Records, foreground: Foreground, shares: Shares) -> Records:
+    """Return records of :data:`FREE`: the silhouettes that show none of the objects seen."""
+    found, points = foreground.silhouettes, foreground.points_px
+    free = np.zeros(len(found), FREE)
+    kept = np.zeros(len(found), np.bool_)
+    for j in range(len(found)):
+        box = found.boxes_xyxy[j]
+        inside = (points >= box[:2]).all(axis=1) & (points <= box[2:]).all(axis=1)
+        mass, unexplained = foreground.weights[inside], (foreground.weights * shares.clutter)[inside]
+        common = _intersections(box[None], seen["box"])[0]
+        overlap = common / (_areas(seen["box"]) + _areas(box[None]) - common)
+        if 2.0 * unexplained.sum() > mass.sum() and overlap.max(initial=0.0) <= _VETO_IOU:
+            region = foreground.regions[inside][0]
+            free[j] = box, found.scores[j], region, mass.sum(), unexplained.sum() / mass.sum()
+            kept[j] = True
+    return free[kept]
+
+
+def _find_again(
+    predicted: Records, seen: NDArray[np.bool_], visible: FloatArray, free: Records, scene: Records, parameter: Records
+) -> tuple[Records, NDArray[np.bool_]]:
+    """Let who was not seen claim a free silhouette, as in box mode, in place; return the pairs, and who is taken.
+
+    Blobs move little between frames, so that their pixels are sought near to where they are expected. Who was
+    hidden, or stumbled, or was filmed by a camera that drops frames, is elsewhere: the heavy tails and the
+    exclusive responsibilities of box mode decide.
+    """
+    lost = np.flatnonzero(~seen)
+    taken = np.zeros(len(free), np.bool_)
+    if not len(lost) or not len(free):
+        return np.empty(0, PAIR), taken
+    moved = predicted[lost]
+    claimed, responsibility = _claim_silhouettes(moved, visible[lost], free["box"], free["score"], scene, parameter)
+    found = claimed >= 0
+    again, silhouettes, share = moved[found], free[claimed[found]], responsibility[found]
+    odds = again["existence"] / (1.0 - again["existence"]) / np.maximum(1.0 - share, 1.0 - CERTAIN)
+    again["existence"] = np.clip(odds / (1.0 + odds), 1.0 - CERTAIN, CERTAIN)
+    again["hits"] += 1
+    again["misses"], again["missed_tau"] = 0, 0.0
+    again["detection"], again["score"] = silhouettes["region"], silhouettes["score"]
+    again["box"] = again["silhouette"] = silhouettes["box"]
+    again["responsibility"] = share
+    again["doubt"] -= np.log(np.minimum(share, 1.0))
+    predicted[lost[found]] = again
+    taken[claimed[found]] = True
+    pairs = np.empty(len(again), PAIR)
+    pairs["row"], pairs["column"], pairs["responsibility"] = lost[found], silhouettes["region"], share
+    return pairs, taken
+
+
+@kernel()
+def _claim_silhouettes(
+    lost: Records, visible: FloatArray, boxes_xyxy: FloatArray, scores: FloatArray, scene: Records, parameter: Records
+) -> tuple[IntArray, FloatArray]:
+    """Return (K,) the silhouette that shows each, -1 for none, and its responsibility; move those who have one."""
+    p = parameter[0]
+    observed = observe(boxes_xyxy, scores, np.zeros(len(scores), np.int64), p)
+    S = innovation_variances(lost, scene, p)
+    row_start, column, log_likelihood = pair_log_likelihoods(
+        lost,
+        predicted_boxes(lost, ANCHOR),
+        S,
+        log_density_at_mode(lost, S, p),
+        np.zeros((len(lost), 2)),
+        observed,
+        p,
+    )
+    log_odds = pair_log_odds(row_start, log_likelihood, visible)
+    beta, _ = association_marginals(row_start, column, log_odds, len(observed.scores), False)
+    claim = most_probable_claims(row_start, column, beta, len(observed.scores))
+    silhouette, responsibility = np.full(len(lost), -1), np.zeros(len(lost))
+    innovation, claimed = np.empty(4), np.empty(4)
+    for k in range(len(lost)):
+        if claim[k] < 0 or beta[claim[k]] <= p.claim:
+            continue
+        j, responsibility[k] = column[claim[k]], beta[claim[k]]
+        silhouette[k] = observed.detection[j]
+        for i in range(4):
+            claimed[i] = observed.measured[j, i] - lost[k].mean[i]
+            innovation[i] = responsibility[k] * claimed[i]
+        update(lost[k], scene, innovation, claimed, p)
+    return silhouette, responsibility
+
+
 def _newborn(
-    alive: Records, foreground: Foreground, shares: Shares, state: TrackerState, config: Config, parameter: Records
+    alive: Records, free: Records, next_id: int, state: TrackerState, config: Config, parameter: Records
 ) -> Records:
-    """Return an object for each silhouette that looks like one and whose pixels nobody explains.
+    """Return an object for each free silhouette that looks like one.
 
     Whoever comes out of the silhouette that a confirmed object alone was part of is its child.
     """
-    lifecycle, found = config.tracking.lifecycle, foreground.silhouettes
-    points = foreground.points_px
-    born: list[Records] = []
-    for j in np.flatnonzero(found.scores >= lifecycle.birth_score):
-        box = found.boxes_xyxy[j]
-        inside = (points >= box[:2]).all(axis=1) & (points <= box[2:]).all(axis=1)
-        mass, free = foreground.weights[inside], (foreground.weights * shares.clutter)[inside]
-        common = _intersections(box[None], alive["box"])[0]
-        overlap = common / (_areas(alive["box"]) + _areas(box[None]) - common)
-        if 2.0 * free.sum() <= mass.sum() or overlap.max(initial=0.0) > _VETO_IOU:
-            continue
-        c = np.zeros(1, BLOB)
-        centre, size = (box[:2] + box[2:]) / 2.0, box[2:] - box[:2]
-        c["id"], c["hits"], c["detection"] = state.next_id + len(born), 1, foreground.regions[inside][0]
-        c["mean"], c["scale"], c["box"] = np.concatenate([centre, size]), math.sqrt(size.prod()), box
-        c["p00"] = _variances(c, state.scene, parameter)
-        c["p11"] = (config.tracking.motion.initial_velocity * c["scale"]) ** 2
-        c["extent"], c["fill"] = EXTENT, np.clip(mass.sum() / size.prod(), *FILLS)
-        c["birthplace"], c["birth_size"], c["silhouette"] = centre, size, box
-        c["existence"] = c["score"] = min(found.scores[j], CERTAIN)
-        c["responsibility"] = free.sum() / mass.sum()
-        c["parent_id"] = _parent(state.components, alive, centre)
-        born.append(c)
-    return np.concatenate(born) if born else np.empty(0, BLOB)
+    born = _begun(free[free["score"] >= config.tracking.lifecycle.birth_score], next_id, state.scene, config, parameter)
+    for c in born:
+        c["parent_id"] = _parent(state.components, alive, c["mean"][:2])
+    return born
+
+
+def _children(
+    predicted: Records,
+    divided: list[tuple[int, Halves]],
+    next_id: int,
+    scene: Records,
+    config: Config,
+    parameter: Records,
+) -> Records:
+    """Return the second of the two objects that each divided one has become; the divided goes on as the larger."""
+    parts = np.zeros((2, len(divided)), FREE)
+    rows = [k for k, _ in divided]
+    for n, (k, found) in enumerate(divided):
+        c = predicted[k]
+        half = c["extent"] * np.sqrt(np.diagonal(found.covariance)) / 2.0
+        for part, which in zip(parts[:, n], np.argsort(-found.shares), strict=True):
+            middle = found.means[which] - c["skew"] * 2.0 * half
+            mass = found.shares[which] * c["fill"] * c["mean"][2:].prod()
+            part["box"] = np.concatenate([middle - half, middle + half])
+            part["score"], part["region"], part["mass"], part["unexplained"] = c["score"], c["detection"], mass, 1.0
+    goes_on, begun = (_begun(part, next_id, scene, config, parameter) for part in parts)
+    for field in ("mean", "scale", "p00", "p01", "box", "fill", "birth_size", "division", "offset"):
+        predicted[field][rows] = goes_on[field]
+    for field in ("velocity", "extent", "skew", "correlation", "existence"):
+        begun[field] = predicted[field][rows]
+    begun["parent_id"], begun["hits"] = predicted["id"][rows], config.tracking.lifecycle.confirmation_hits
+    return begun
+
+
+def _begun(found: Records, next_id: int, scene: Records, config: Config, parameter: Records) -> Records:
+    """Return an object at rest for each record of :data:`FREE`."""
+    born = np.zeros(len(found), BLOB)
+    size = found["box"][:, 2:] - found["box"][:, :2]
+    centre = (found["box"][:, :2] + found["box"][:, 2:]) / 2.0
+    born["id"], born["hits"], born["detection"] = next_id + np.arange(len(found)), 1, found["region"]
+    born["mean"], born["scale"], born["box"] = np.hstack([centre, size]), np.sqrt(size.prod(axis=1)), found["box"]
+    born["p00"] = _variances(born, scene, parameter)
+    born["p11"] = (config.tracking.motion.initial_velocity * born["scale"][:, None]) ** 2
+    born["extent"], born["fill"] = EXTENT, np.clip(found["mass"] / size.prod(axis=1), *FILLS)
+    born["birthplace"], born["birth_size"], born["silhouette"] = centre, size, found["box"]
+    born["existence"] = born["score"] = np.minimum(found["score"], CERTAIN)
+    born["responsibility"] = found["unexplained"]
+    return born
 
 
 def _parent(before: Records, alive: Records, place: FloatArray) -> int:
