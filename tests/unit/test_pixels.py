@@ -141,7 +141,7 @@ def test_two_blobs_that_one_explains_as_well_merge() -> None:
 
     def seen(n: int) -> Foreground:
         if n < 2:
-            return drawn([(100.0, 47.0, 28.0, 24.0), (100.0, 73.0, 28.0, 24.0)])
+            return drawn([(100.0, 50.0, 30.0, 40.0), (100.0, 80.0, 28.0, 16.0)])
         return replace(drawn([(100.0, 60.0, 30.0, 60.0)]), typical_size=typical)
 
     tracker = PixelTracker()
