@@ -331,7 +331,7 @@ class PixelsConfig(_Section):
     rounds: int = Field(6, ge=1, le=50, description="EM rounds per frame")
     clutter_density: Positive = Field(0.1, description="foreground pixels per pixel that belong to no object")
     object_cost: NotNegative = Field(
-        0.25, description="least gain in log likelihood, per pixel of a whole object, of who stands within another"
+        0.25, description="least gain in log likelihood, per pixel of a whole object, of a second object over one"
     )
     least_seen: Share = Field(0.2, description="share of an object's pixels from which it is seen")
     size_memory_s: Positive = Field(2.0, description="time in which a size returns to what is typical at its place")

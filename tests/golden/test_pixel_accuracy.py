@@ -15,22 +15,28 @@ from tracker.evaluation.sequences import evaluate_paths
 VIDEOS = Path(__file__).parents[2] / "videos"
 
 
-def scored(video: Path, truth: Path, observations: str, folder: Path) -> Scores:
+def scored(video: Path, truth: Path, observations: str, folder: Path, start: int) -> Scores:
     config = load_config(overrides=[f"tracking.observations={observations}"])
-    run(Job(config=config, video=video), folder, overlay=False)
-    (evaluation,) = evaluate_paths(truth, folder / "tracks.txt").values()
+    run(Job(config=config, video=video, start=start), folder, overlay=False)
+    rows = [line for line in truth.read_text().splitlines(keepends=True) if int(line.split(",")[0]) >= start]
+    (folder / "truth.txt").write_text("".join(rows))
+    (evaluation,) = evaluate_paths(folder / "truth.txt", folder / "tracks.txt").values()
     return evaluation.scores
 
 
-def compare(video: Path, truth: Path, folder: Path) -> None:
-    boxes, pixels = (scored(video, truth, kind, folder / kind) for kind in ("boxes", "pixels"))
-    assert pixels.id_switches < boxes.id_switches
-    assert pixels.idf1 > boxes.idf1
-    assert pixels.hota > boxes.hota
+def compare(video: Path, truth: Path, folder: Path, starts: tuple[int, ...]) -> None:
+    """Compare the means over several starts of the clip, since single events decide much on clips so short."""
+    boxes, pixels = (
+        [scored(video, truth, kind, folder / f"{kind}{start}", start) for start in starts]
+        for kind in ("boxes", "pixels")
+    )
+    assert sum(s.id_switches for s in pixels) < sum(s.id_switches for s in boxes)
+    assert sum(s.idf1 for s in pixels) > sum(s.idf1 for s in boxes)
+    assert sum(s.hota for s in pixels) > sum(s.hota for s in boxes)
 
 
 def test_pixels_keep_identities_better_on_the_plaza(tmp_path: Path) -> None:
-    compare(VIDEOS / "plaza.mp4", VIDEOS / "plaza-truth.txt", tmp_path)
+    compare(VIDEOS / "plaza.mp4", VIDEOS / "plaza-truth.txt", tmp_path, (1, 41))
 
 
 def test_pixels_keep_identities_better_on_vtest(tmp_path: Path, data_root: Path) -> None:
@@ -38,4 +44,4 @@ def test_pixels_keep_identities_better_on_vtest(tmp_path: Path, data_root: Path)
     for path in (video, truth):
         if not path.is_file():
             pytest.skip(f"{path.name} is not at hand")
-    compare(video, truth, tmp_path)
+    compare(video, truth, tmp_path, (1,))

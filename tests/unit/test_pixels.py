@@ -136,18 +136,18 @@ def test_a_lone_body_does_not_divide() -> None:
 
 
 def test_two_blobs_that_one_explains_as_well_merge() -> None:
-    """A body seen as two until the typical size is known: the younger blob ends, and the older is the body."""
+    """A body seen as two for a frame: four later the younger blob ends, and the older is the body."""
     typical = TypicalSize(60.0, 0.0, 60.0, 0.5, 0.1)
 
     def seen(n: int) -> Foreground:
-        if n < 2:
+        if n == 0:
             return drawn([(100.0, 50.0, 30.0, 40.0), (100.0, 80.0, 28.0, 16.0)])
         return replace(drawn([(100.0, 60.0, 30.0, 60.0)]), typical_size=typical)
 
     tracker = PixelTracker()
     counts = [len(tracker.update(seen(n))) for n in range(60)]
-    assert counts[3] == 2
-    assert counts[12:] == [1] * 48
+    assert counts[:4] == [2] * 4
+    assert counts[4:] == [1] * 56
     assert len(tracker.state.components) == 1
     tracks = tracker.tracks()
     assert tracks.ids.tolist() == [1]
