@@ -902,8 +902,10 @@ def _find_again(
     taken = np.zeros(len(free), np.bool_)
     if not len(lost) or not len(free):
         return np.empty(0, PAIR), taken
-    moved = predicted[lost]
-    claimed, responsibility = _claim_silhouettes(moved, visible[lost], free["box"], free["score"], scene, parameter)
+    moved, of_boxes = predicted[lost], list(COMPONENT.names or ())
+    boxes = moved[of_boxes].astype(COMPONENT)  # what box mode has compiled serves these too
+    claimed, responsibility = _claim_silhouettes(boxes, visible[lost], free["box"], free["score"], scene, parameter)
+    moved[of_boxes] = boxes
     found = claimed >= 0
     again, silhouettes, share = moved[found], free[claimed[found]], responsibility[found]
     odds = again["existence"] / (1.0 - again["existence"]) / np.maximum(1.0 - share, 1.0 - CERTAIN)
