@@ -16,8 +16,8 @@ _OUTLINE = 2.0  # Mahalanobis radius of the outline of an ellipse that is filled
 def ellipses_of(tracks: Tracks) -> tuple[FloatArray, FloatArray]:
     """Return which ellipse about the middle of its box each object is to be shown with.
 
-    Of boxes it holds the centre with 95 % probability, where that is known to less than a box: a wider one would
-    only hide the picture. Of blobs it is the outline.
+    Of boxes it holds the centre with 95 % probability, where the ellipse is no longer than the box: a larger one
+    would only hide the picture. Of blobs it is the outline.
 
     Returns
     -------
@@ -32,4 +32,4 @@ def ellipses_of(tracks: Tracks) -> tuple[FloatArray, FloatArray]:
         covariances, radius = tracks.covariances[:, :2, :2], math.sqrt(ellipse_squared_radius(_SHARE))
     reach_px = radius * np.sqrt(np.diagonal(covariances, axis1=1, axis2=2).max(axis=1, initial=0.0))
     box_px = (tracks.boxes_xyxy[:, 2:] - tracks.boxes_xyxy[:, :2]).max(axis=1, initial=0.0)
-    return covariances, np.where(reach_px <= box_px, radius, 0.0)
+    return covariances, np.where(2.0 * reach_px <= box_px, radius, 0.0)
