@@ -17,6 +17,12 @@ def xyxy_to_ltwh(boxes_xyxy: FloatArray) -> FloatArray:
     return np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1)
 
 
+def xyxy_to_cxywh(boxes_xyxy: FloatArray) -> FloatArray:
+    """Convert (N, 4) left, top, right, bottom to centre x, centre y, width, height."""
+    low, high = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
+    return np.concatenate([(low + high) / 2.0, high - low], axis=1)
+
+
 def intersection_over_union(a_ltwh: FloatArray, b_ltwh: FloatArray) -> FloatArray:
     """Return the (A, B) table of intersection over union of two sets of left, top, width, height boxes.
 

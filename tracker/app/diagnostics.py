@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tracker.formats.diagnostics import HEADER, Diagnostics, format_diagnostics
-from tracker.geometry import xyxy_to_ltwh
+from tracker.geometry import xyxy_to_cxywh, xyxy_to_ltwh
 from tracker.media.sinks import PendingFile
 from tracker.structures import Detections
 from tracker.tracking.online import Tracker
@@ -71,13 +71,12 @@ def diagnostic_rows(frame_index: int, tracker: Tracker | PixelTracker) -> str:
     tracks = tracker.tracks()
     told = tracks.select(np.isin(tracks.ids, rows["id"]))
     n = len(rows)
-    low, high = told.boxes_xyxy[:, :2], told.boxes_xyxy[:, 2:]
     return format_diagnostics(
         Diagnostics(
             np.full(n, frame_index),
             rows["id"],
             rows["z"],
-            np.concatenate([(low + high) / 2.0, high - low], axis=1),
+            xyxy_to_cxywh(told.boxes_xyxy),
             np.diagonal(told.covariances, axis1=1, axis2=2),
             told.existence,
             told.responsibilities,

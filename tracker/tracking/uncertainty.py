@@ -42,6 +42,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.config import Config
+from tracker.geometry import xyxy_to_cxywh
 from tracker.structures import FloatArray
 from tracker.tracking.motion import Z_LIMIT
 from tracker.tracking.state import Records, TrackerState
@@ -156,7 +157,7 @@ def what_is_known(state: TrackerState, rows: NDArray[np.int64], boxes_xyxy: Floa
         As in :class:`ErrorLaws`.
     """
     c, scene = state.components[rows], state.scene[0]
-    centres_and_sizes = _cxywh(boxes_xyxy)
+    centres_and_sizes = xyxy_to_cxywh(boxes_xyxy)
     sides = np.maximum(centres_and_sizes[:, 2:], 1.0)
     scales = np.sqrt(sides.prod(axis=1))
     seen = c["detection"] >= 0
@@ -171,7 +172,7 @@ def what_is_known(state: TrackerState, rows: NDArray[np.int64], boxes_xyxy: Floa
         size_noise=np.full(len(c), scene["measurement_size"]),
         surprise=np.sqrt(0.1 + np.minimum(c["z"] ** 2, Z_LIMIT**2).mean(axis=1)),
         speeds=np.hypot(c["velocity"][:, 0], c["velocity"][:, 1]) / scales + 0.003,
-        lags=np.where(seen[:, None], np.abs(centres_and_sizes - _cxywh(c["box"])), 0.0),
+        lags=np.where(seen[:, None], np.abs(centres_and_sizes - xyxy_to_cxywh(c["box"])), 0.0),
         own_variances=own,
     )
 
@@ -214,11 +215,6 @@ def continuity(components: Records, laws: ErrorLaws) -> FloatArray:
     """Return (n,) the probability that an identity is the same object as a second ago, or at its birth if later."""
     odds = laws.change_scale * (components["doubt"] + laws.change_floor) ** laws.change_exponent
     return 1.0 / (1.0 + odds)
-
-
-def _cxywh(boxes_xyxy: FloatArray) -> FloatArray:
-    low, high = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
-    return np.concatenate([(low + high) / 2.0, high - low], axis=1)
 
 
 def _scores_tell(score_counts: Records, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
