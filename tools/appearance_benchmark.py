@@ -16,7 +16,6 @@ import argparse
 import os
 import sys
 import time
-import zlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +24,7 @@ for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
 
 import numpy as np
-from measuring import Recording, Sequence, disturb, load, mean_and_error, track
+from measuring import Recording, Sequence, load, mean_and_error, replicate, runs_backwards, stream, track
 from rich.console import Console
 from rich.progress import track as progress
 from rich.table import Table
@@ -74,7 +73,7 @@ def watched(root: Path, name: str, config: Config, seeds: range) -> dict[int, tu
     count = len(recording.detections)
     extract = feature_extractor(config)
     moving = name != BACKGROUND
-    disturbed = {seed: disturbance(recording, name, seed) for seed in seeds}
+    disturbed = {seed: replicate(recording, seed, stream(name, seed)) for seed in seeds}
     looked: dict[int, dict[int, Detections]] = {seed: {} for seed in seeds}
     spent_s = dict.fromkeys(seeds, 0.0)
     camera: dict[int, FloatArray] = {}
@@ -89,7 +88,7 @@ def watched(root: Path, name: str, config: Config, seeds: range) -> dict[int, tu
                 if affine is not None:
                     camera[frame.index] = affine
             for seed in seeds:
-                row = count - frame.index if backwards(seed) else frame.index - 1
+                row = count - frame.index if runs_backwards(seed) else frame.index - 1
                 detections = disturbed[seed].detections[row]
                 began_s = time.thread_time()
                 looked[seed][row] = detections if extract is None else extract(frame.image, detections)
@@ -100,7 +99,7 @@ def watched(root: Path, name: str, config: Config, seeds: range) -> dict[int, tu
             replace(
                 disturbed[seed],
                 detections=tuple(looked[seed].get(row, Detections.empty()) for row in range(count)),
-                camera=reversed_camera if backwards(seed) else camera,
+                camera=reversed_camera if runs_backwards(seed) else camera,
             ),
             1e3 * spent_s[seed] / count,
         )
@@ -113,17 +112,6 @@ def detected(film: Path, config: Config, count: int) -> tuple[Detections, ...]:
     detector = chosen_detector(Job(config=config, video=film))
     with open_video(film, frames=count) as video:
         return tuple(seen_by(detector, [frame.image])[0] for frame in video if frame.image is not None)
-
-
-def backwards(seed: int) -> bool:
-    return seed % 2 == 1
-
-
-def disturbance(recording: Recording, name: str, seed: int) -> Recording:
-    """Return a replicate as benchmark.py makes it; the recording itself for seed 0."""
-    if not seed:
-        return recording
-    return disturb(recording, np.random.default_rng([seed, zlib.crc32(name.encode())]), backwards(seed))
 
 
 def inverse(affine: FloatArray) -> FloatArray:

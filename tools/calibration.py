@@ -36,7 +36,7 @@ from tracker.evaluation.consistency import (
 )
 from tracker.evaluation.preparation import Criteria, prepare
 from tracker.formats.table import TrackTable
-from tracker.geometry import xyxy_to_ltwh
+from tracker.geometry import intersection_over_union, ltwh_to_xyxy, xyxy_to_cxywh, xyxy_to_ltwh
 from tracker.tracking.motion import Z_LIMIT
 from tracker.tracking.uncertainty import (
     ORDINARY_SPEED,
@@ -127,8 +127,7 @@ def measure(sequence: Sequence, config: Config | None = None) -> Measured:
     last: dict[int, int] = {}
     history: dict[int, list[tuple[int, int]]] = {}
     lag = round(recording.frame_rate_hz)
-    for frame, detections in enumerate(recording.detections, 1):
-        time_s = frame / recording.frame_rate_hz
+    for frame, (detections, time_s) in enumerate(zip(recording.detections, recording.times_s, strict=True), 1):
         for tracker in settings.values():
             tracker.update(detections, time_s=time_s)
         tracker = settings["observed"]
@@ -192,11 +191,7 @@ def _covered(reported: np.ndarray, truth: np.ndarray, usable: np.ndarray) -> np.
     """Return (n,) row of the true box that each covers, -1 for none."""
     found = np.full(len(reported), -1)
     rows = np.flatnonzero(usable)
-    a, b = reported[rows], truth
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, :2] + a[:, None, 2:], b[None, :, :2] + b[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0.0, None), axis=2)
-    iou = shared / (a[:, 2:].prod(axis=1)[:, None] + b[:, 2:].prod(axis=1) - shared)
+    iou = intersection_over_union(reported[rows], truth)
     one, other = linear_sum_assignment(-iou)
     good = iou[one, other] >= LEAST_IOU
     found[rows[one[good]]] = other[good]
@@ -205,9 +200,7 @@ def _covered(reported: np.ndarray, truth: np.ndarray, usable: np.ndarray) -> np.
 
 def _errors(reported_xyxy: np.ndarray, truth_ltwh: np.ndarray) -> np.ndarray:
     """Return (n, 4) truth less report in centre x, centre y, width and height."""
-    boxes = xyxy_to_ltwh(reported_xyxy)
-    centres = [ltwh[:, :2] + ltwh[:, 2:] / 2 for ltwh in (truth_ltwh, boxes)]
-    return np.concatenate([centres[0] - centres[1], truth_ltwh[:, 2:] - boxes[:, 2:]], axis=1)
+    return xyxy_to_cxywh(ltwh_to_xyxy(truth_ltwh)) - xyxy_to_cxywh(reported_xyxy)
 
 
 def together(parts: Iterable[Measured]) -> Measured:

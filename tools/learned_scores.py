@@ -37,13 +37,13 @@ def main() -> None:
         table.add_column(column, justify="right")
     for sequence in find_sequences(arguments.root):
         recording, tracker, learned = load(sequence), Tracker(config), []
-        for frame, detections in enumerate(recording.detections, 1):
-            tracker.update(detections, time_s=frame / recording.frame_rate_hz)
+        for detections, time_s in zip(recording.detections, recording.times_s, strict=True):
+            tracker.update(detections, time_s=time_s)
             learned.append(float(tracker.state.score_counts["birth_score"].max(initial=0.0)))
         counts = tracker.state.score_counts[0]
         probabilities = (object_probability(counts, score_bin(score), prior) for score in SCORES)
         table.add_row(
-            f"{sequence.set_name}/{sequence.name}",
+            sequence.label,
             f"{np.median(learned[SETTLING_FRAMES:]):.2f}",
             f"{learned[-1]:.2f}",
             *(f"{probability:.2f}" for probability in probabilities),

@@ -48,6 +48,10 @@ class Sequence:
     def name(self) -> str:
         return self.folder.name
 
+    @property
+    def label(self) -> str:
+        return f"{self.set_name}/{self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Recording:
@@ -104,10 +108,15 @@ def load(sequence: Sequence) -> Recording:
     return Recording(
         frame_rate_hz=info.frame_rate_hz,
         detections=tuple(frames.get(frame, Detections.empty()) for frame in range(1, count + 1)),
-        times_s=np.arange(1, count + 1) / info.frame_rate_hz,
+        times_s=even_times_s(count, info.frame_rate_hz),
         truth=read_truth(sequence.folder / "gt" / "gt.txt"),
         camera=read_camera_motion(motion) if motion.is_file() else {},
     )
+
+
+def even_times_s(count: int, frame_rate_hz: float) -> np.ndarray:
+    """Return the times of frames at a constant rate."""
+    return np.arange(1, count + 1) / frame_rate_hz
 
 
 def decimate(recording: Recording, every: int) -> Recording:
@@ -120,7 +129,7 @@ def decimate(recording: Recording, every: int) -> Recording:
     return Recording(
         frame_rate_hz=frame_rate_hz,
         detections=detections,
-        times_s=np.arange(1, len(detections) + 1) / frame_rate_hz,
+        times_s=even_times_s(len(detections), frame_rate_hz),
         truth=replace(truth.select(kept), frames=(truth.frames[kept] - 1) // every + 1),
         camera={},
     )
@@ -138,6 +147,21 @@ def lose_frames(recording: Recording, share: float, rng: np.random.Generator) ->
         truth=replace(truth.select(row), frames=np.searchsorted(kept, truth.frames[row] - 1) + 1),
         camera={},
     )
+
+
+def stream(label: str, seed: int) -> np.random.Generator:
+    """Return the random numbers of a replicate, which depend on its seed and sequence alone."""
+    return np.random.default_rng([seed, zlib.crc32(label.encode())])
+
+
+def runs_backwards(seed: int) -> bool:
+    """Tell whether a replicate runs backwards."""
+    return seed % 2 == 1
+
+
+def replicate(recording: Recording, seed: int, rng: np.random.Generator) -> Recording:
+    """Return a disturbed replicate; for seed 0 the recording itself."""
+    return disturb(recording, rng, runs_backwards(seed)) if seed else recording
 
 
 def disturb(recording: Recording, rng: np.random.Generator, backwards: bool) -> Recording:
@@ -189,11 +213,8 @@ def _table(reports: list[np.ndarray]) -> TrackTable:
 
 def run(job: Job) -> Evaluation:
     """Track and score one job; the disturbance depends on seed and sequence alone."""
-    recording = decimate(load(job.sequence), job.every)
-    name = f"{job.sequence.set_name}/{job.sequence.name}"
-    rng = np.random.default_rng([job.seed, zlib.crc32(name.encode())])
-    if job.seed:
-        recording = disturb(recording, rng, backwards=job.seed % 2 == 1)
+    rng = stream(job.sequence.label, job.seed)
+    recording = replicate(decimate(load(job.sequence), job.every), job.seed, rng)
     if job.lost:
         recording = lose_frames(recording, job.lost, rng)
     if job.tracker == "ours":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import zlib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -19,7 +18,7 @@ for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
 
 import numpy as np
-from measuring import Recording, Sequence, disturb, find_sequences, load, mean_and_error
+from measuring import Recording, Sequence, find_sequences, load, mean_and_error, replicate, stream
 from rich.console import Console
 from rich.progress import track as progress
 from rich.table import Table
@@ -47,21 +46,13 @@ def staged(config: Config, changes: Mapping[str, object]) -> Config:
     return config.model_copy(update={"tracking": config.tracking.model_copy(update={"offline": offline})})
 
 
-def replicate(sequence: Sequence, seed: int) -> Recording:
-    """Return a sequence as it is, or for a seed above 0 disturbed as benchmark.py disturbs it."""
-    if not seed:
-        return load(sequence)
-    rng = np.random.default_rng([seed, zlib.crc32(f"{sequence.set_name}/{sequence.name}".encode())])
-    return disturb(load(sequence), rng, backwards=seed % 2 == 1)
-
-
 def reports(recording: Recording, config: Config, camera: bool) -> list[Report]:
     """Return what the tracker reports, frame by frame."""
     tracker = Tracker(config)
     motion = [recording.camera.get(frame) if camera else None for frame in range(1, len(recording.detections) + 1)]
     tracks = [
-        tracker.update(detections, time_s=frame / recording.frame_rate_hz, camera_affine=affine)
-        for frame, (detections, affine) in enumerate(zip(recording.detections, motion, strict=True), 1)
+        tracker.update(detections, time_s=time_s, camera_affine=affine)
+        for detections, time_s, affine in zip(recording.detections, recording.times_s, motion, strict=True)
     ]
     tracks = tracks[config.tracking.lag_frames :] + tracker.flush()
     return [Report(n, t, affine, False) for n, (t, affine) in enumerate(zip(tracks, motion, strict=True), 1)]
@@ -71,7 +62,7 @@ def run(
     sequence: Sequence, config: Config, seed: int = 0, camera: bool = False, stages: Iterable[str] = tuple(STAGES)
 ) -> dict[str, Evaluation]:
     """Score stages on one sequence."""
-    recording = replicate(sequence, seed)
+    recording = replicate(load(sequence), seed, stream(sequence.label, seed))
     born = reports(recording, waiting_for_births(config), camera)
     motion = {r.index: r.camera_affine for r in born if r.camera_affine is not None} or None
     evaluations = {}
