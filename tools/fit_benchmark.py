@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import measuring
 import numpy as np
-from measuring import Sequence, find_sequences, load, track
+from measuring import Sequence, even_times_s, find_sequences, load, track
 from rich.console import Console
 from rich.table import Table
 
@@ -61,7 +61,7 @@ class Part:
         whole = load(self.sequence)
         count = len(whole.detections)
         one = Recording(self.sequence.name, whole.frame_rate_hz, whole.detections, whole.truth)
-        return frames_of(one, round(self.begin * count), round(self.end * count))
+        return one.span(round(self.begin * count), round(self.end * count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +85,10 @@ class Fit:
     prior_weight: float
 
 
-def frames_of(recording: Recording, first: int, end: int) -> Recording:
-    """Return the frames from one, counted from 0, to before another."""
-    truth = recording.truth
-    assert truth is not None
-    truth = truth.select((truth.frames > first) & (truth.frames <= end))
-    return replace(recording, frames=recording.frames[first:end], truth=replace(truth, frames=truth.frames - first))
-
-
 def middle(recording: Recording, count: int) -> Recording:
     """Return so many frames."""
     first = max(0, (len(recording.frames) - count) // 2)
-    return frames_of(recording, first, min(first + count, len(recording.frames)))
+    return recording.span(first, min(first + count, len(recording.frames)))
 
 
 def fitted(fit: Fit, keep: Path | None) -> dict[str, Any]:
@@ -130,7 +122,7 @@ def scored(part: Part, config: Config) -> Evaluation:
     """Track and score what was not learned from."""
     r = part.load()
     assert r.truth is not None
-    times_s = np.arange(1, len(r.frames) + 1) / r.frame_rate_hz
+    times_s = even_times_s(len(r.frames), r.frame_rate_hz)
     return evaluate(r.truth, track(measuring.Recording(r.frame_rate_hz, r.frames, times_s, r.truth, {}), config))
 
 

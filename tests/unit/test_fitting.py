@@ -485,7 +485,7 @@ def test_what_keeps_identities_worse_is_left(recordings, monkeypatch) -> None:
 
     monkeypatch.setattr(fitting, "learn", learned)
     monkeypatch.setattr(fitting, "lifecycle", lambda *_: fitting.Fit({}, {}))
-    monkeypatch.setattr(fitting, "rates", lambda *_: Rates(0.0, 1.0, 0.0, 1.0))
+    monkeypatch.setattr(fitting, "rates_of", lambda *_: Rates(0.0, 1.0, 0.0, 1.0))
     short = [replace(r, frames=r.frames[:150]) for r in recordings]
     options = {"prior_weight": 0.0, "max_iterations": 1, "seed": 0}
     result = fitting.fit_without_truth(short, Config(), **options)
@@ -536,7 +536,7 @@ def test_what_hardly_matters_is_left_however_sure_it_is(monkeypatch, gain, error
     learned = fitting.Learned(fit, (-10.0, -9.0), "converged")
     monkeypatch.setattr(fitting, "learn", lambda *_, **__: (learned, []))
     monkeypatch.setattr(fitting, "lifecycle", lambda *_: fitting.Fit({}, {}))
-    monkeypatch.setattr(fitting, "rates", lambda *_: Rates(0.0, 1.0, 0.0, 1.0))
+    monkeypatch.setattr(fitting, "rates_of", lambda *_: Rates(0.0, 1.0, 0.0, 1.0))
     monkeypatch.setattr(fitting, "examine", lambda _, config, __: fitting.Exam(config, ()))
     monkeypatch.setattr(fitting, "cloze_gain", lambda *_: (gain, error, 4))
     result = fitting.fit_without_truth([], Config(), prior_weight=0.0, max_iterations=1, seed=0)

@@ -45,16 +45,13 @@ from tracker.tracking.fitting import (
     Rates,
     clutter_volume,
     explain,
-    fitted_calibration,
-    fitted_detection_probability,
-    fitted_noise,
+    fitted_numbers,
     lifecycle,
     log_likelihood,
     maximise,
+    number_of,
     numbers_of,
-    rates,
-    score_errors,
-    score_numbers,
+    rates_of,
     with_numbers,
 )
 from tracker.tracking.online import Tracker
@@ -122,6 +119,14 @@ class Recording:
     frame_rate_hz: float
     frames: tuple[Detections, ...]
     truth: TrackTable | None = None
+
+    def span(self, first: int, end: int) -> Recording:
+        """Return the frames from one, counted from 0, to before another, as a recording of its own."""
+        truth = self.truth
+        if truth is not None:
+            inside = truth.select((truth.frames > first) & (truth.frames <= end))
+            truth = replace(inside, frames=inside.frames - first)
+        return replace(self, frames=self.frames[first:end], truth=truth)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -413,12 +418,7 @@ def fit_without_truth(
     )
     life = lifecycle(explained, config, prior_weight)
     fit = Fit({**learned.fit.numbers, **life.numbers}, {**learned.fit.errors, **life.errors})
-    found = rates(
-        sum(e.births for e in explained),
-        sum(e.watched_s for e in explained),
-        sum(e.clutter for e in explained),
-        sum(e.frames for e in explained),
-    )
+    found = rates_of(explained)
     if unchecked:
         return _result(config, with_numbers(config, _rounded(fit.numbers)), fit, (), found, learned)
     after = examine(recordings, config, seed)
@@ -516,13 +516,6 @@ def _is_sure(gain: float, error: float, folds: int, chance: float) -> bool:
     return gain > float(stdtrit(folds - 1, 1.0 - chance)) * error
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Fold:
-    frame_rate_hz: float
-    frames: tuple[Detections, ...]
-    truth: TrackTable
-
-
 def fit_with_truth(
     recordings: Sequence[Recording],
     config: Config,
@@ -561,42 +554,16 @@ def fit_with_truth(
     trials |= {key: partial(_options, key) for key in POLICY}
     with _scorer(folds, processes) as score:
         after, verdicts = proven_search(score, len(folds), config, trials, progress)
-    found = rates(
-        sum(one.births for one in labelled),
-        sum(one.watched_s for one in labelled),
-        float(sum(np.count_nonzero(~one.is_object) for one in labelled)),
-        sum(len(r.frames) for r in recordings),
-    )
-    return _result(config, after, fit, verdicts, found, None)
+    return _result(config, after, fit, verdicts, rates_of(labelled), None)
 
 
 def label_fit(labelled: Sequence[Labelled], config: Config, prior_weight: float) -> Fit:
     """Return what detections whose truth is known say: the M-step without an E-step."""
-    association = config.tracking.association
-    numbers, errors = fitted_noise([one.history for one in labelled], config, config, prior_weight)
-    detection, clutter = _DETECTION
-    numbers[detection], errors[detection] = fitted_detection_probability(
-        np.concatenate([one.detected for one in labelled]),
-        np.concatenate([one.plainness for one in labelled]),
-        association.detection_probability,
-        prior_weight,
-    )
     near, room = sum(one.near_count for one in labelled), sum(one.near_volume for one in labelled)
-    numbers[clutter] = (near + prior_weight) / (room + prior_weight / association.clutter_density)
-    errors[clutter] = numbers[clutter] / math.sqrt(near + prior_weight + 1.0)
-    calibration = fitted_calibration(
-        np.concatenate([one.logits for one in labelled]),
-        np.concatenate([one.is_object for one in labelled]).astype(np.float64),
-        association.score_neutral,
-        association.score_weight,
-        prior_weight,
-    )
-    numbers |= score_numbers(calibration)
-    errors |= score_errors(calibration)
-    birth = _LIFE[0]
-    numbers[birth] = float(np.clip(calibration.score_at(0.8), 0.3, 0.9))
-    errors[birth] = numbers[birth] * (1.0 - numbers[birth]) * calibration.offset_error / calibration.weight
-    return Fit(numbers, errors)
+    fit, calibration = fitted_numbers(labelled, near, room, config, config, prior_weight)
+    birth, threshold = _LIFE[0], float(np.clip(calibration.score_at(0.8), 0.3, 0.9))
+    error = threshold * (1.0 - threshold) * calibration.offset_error / calibration.weight
+    return Fit({**fit.numbers, birth: threshold}, {**fit.errors, birth: error})
 
 
 def proven_search(
@@ -668,9 +635,7 @@ def _learned_options(fit: Fit, start: Config, group: str, _: Config) -> list[dic
 
 
 def _options(key: str, config: Config) -> list[dict[str, Any]]:
-    _, section, name = key.split(".")
-    now = getattr(getattr(config.tracking, section), name)
-    options = []
+    now, options = number_of(config, key), []
     for kind, number in POLICY[key]:
         if kind == "value":
             value: Any = number
@@ -697,18 +662,14 @@ def _labelled(recording: Recording, config: Config) -> Labelled:
     return labelled
 
 
-def _folds(recordings: Sequence[Recording], seed: int) -> list[tuple[_Fold, ...]]:
+def _folds(recordings: Sequence[Recording], seed: int) -> list[tuple[Recording, ...]]:
     """Return the folds, each with a disturbed replicate; few recordings are cut into parts."""
     parts = _parts(len(recordings))
-    folds: list[tuple[_Fold, ...]] = []
+    folds: list[tuple[Recording, ...]] = []
     for r in recordings:
-        assert r.truth is not None
         ends = np.linspace(0, len(r.frames), parts + 1).astype(int).tolist()
         for first, end in pairwise(ends):
-            inside = (r.truth.frames > first) & (r.truth.frames <= end)
-            truth = r.truth.select(inside)
-            truth = replace(truth, frames=truth.frames - first)
-            fold = _Fold(r.frame_rate_hz, r.frames[first:end], truth)
+            fold = r.span(first, end)
             rng = np.random.default_rng([seed, zlib.crc32(r.name.encode()), first])  # alike, whatever stands beside it
             folds.append((fold, replace(fold, frames=tuple(_disturbed(d, rng) for d in fold.frames))))
     return folds
@@ -722,7 +683,7 @@ def _disturbed(detections: Detections, rng: np.random.Generator) -> Detections:
 
 
 @contextmanager
-def _scorer(folds: Sequence[tuple[_Fold, ...]], processes: int) -> Iterator[Score]:
+def _scorer(folds: Sequence[tuple[Recording, ...]], processes: int) -> Iterator[Score]:
     """Yield what returns HOTA, the mean over a fold's replicates; nothing is tracked twice."""
     known: dict[tuple[str, int], float] = {}
 
@@ -748,19 +709,20 @@ def _scorer(folds: Sequence[tuple[_Fold, ...]], processes: int) -> Iterator[Scor
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _hota(fold: tuple[_Fold, ...], config: Config) -> float:
+def _hota(fold: tuple[Recording, ...], config: Config) -> float:
     return float(np.mean([_hota_of(replicate, config) for replicate in fold]))
 
 
-def _hota_of(fold: _Fold, config: Config) -> float:
+def _hota_of(recording: Recording, config: Config) -> float:
+    assert recording.truth is not None
     tracker = Tracker(of_boxes_at_once(config))
-    reports = [tracker.update(d, time_s=n / fold.frame_rate_hz) for n, d in enumerate(fold.frames, 1)]
+    reports = [tracker.update(d, time_s=n / recording.frame_rate_hz) for n, d in enumerate(recording.frames, 1)]
     tracks = TrackTable(
         np.repeat(np.arange(1, len(reports) + 1), [len(r) for r in reports]),
         np.concatenate([r.ids for r in reports]),
         xyxy_to_ltwh(np.concatenate([r.boxes_xyxy for r in reports])),
     )
-    return evaluate(fold.truth, tracks).scores.hota
+    return evaluate(recording.truth, tracks).scores.hota
 
 
 def _result(
@@ -777,11 +739,7 @@ def _result(
 
 def _tried(config: Config) -> dict[str, Any]:
     """Return all numbers that can change, by dotted key."""
-    policy = {}
-    for key in POLICY:
-        _, section, name = key.split(".")
-        policy[key] = getattr(getattr(config.tracking, section), name)
-    return numbers_of(config) | policy
+    return numbers_of(config) | {key: number_of(config, key) for key in POLICY}
 
 
 def _rounded(numbers: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,43 +12,21 @@ from scipy.optimize import linear_sum_assignment
 from tracker.config import Config
 from tracker.evaluation.preparation import PREPARATION_IOU, prepare
 from tracker.formats.table import TrackTable
-from tracker.geometry import xyxy_to_ltwh
+from tracker.geometry import ltwh_to_xyxy, xyxy_to_ltwh
 from tracker.structures import Detections, FloatArray, IntArray
-from tracker.tracking.fitting import NEAR_POSITION, NEAR_SIZE, History, logits_of, settled_frames, watched_s
+from tracker.tracking.evidence import LARGEST_COVER
+from tracker.tracking.fitting import NEAR_POSITION, NEAR_SIZE, History, Owned, logits_of, settled_frames, watched_s
 from tracker.tracking.motion import TAU_PER_S, measured_coordinates
-
-_LARGEST_COVER = 0.95  # as in the tracker
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Labelled:
-    """A recording with its truth, as :class:`tracker.tracking.fitting.Explained` has it from a run of the tracker.
+class Labelled(Owned):
+    """A recording with its truth, as :class:`tracker.tracking.fitting.Explained` has it from a run of the tracker."""
 
-    Parameters
-    ----------
-    history
-        Which true object has which detection.
-    logits
-        (N,) log odds of the scores of the detections that count.
-    is_object
-        (N,) whether each covers an object.
-    detected, plainness
-        (V,) by true object and frame: whether it was detected, and the factor on P_D that its cover leaves.
-    near_count, near_volume
-        Detections near objects that cover none, and the volume of the box space in which they were counted.
-    births, watched_s
-        Objects first detected after the first second, and the time from then on.
-    """
-
-    history: History
-    logits: FloatArray
-    is_object: NDArray[np.bool_]
-    detected: FloatArray
-    plainness: FloatArray
-    near_count: float
-    near_volume: float
-    births: int
-    watched_s: float
+    @property
+    def is_object(self) -> NDArray[np.bool_]:
+        """(N,) whether each detection that counts covers an object."""
+        return self.shares > 0.0
 
 
 def label(frames: Sequence[Detections], truth: TrackTable, frame_rate_hz: float, config: Config) -> Labelled:
@@ -99,7 +77,7 @@ def label(frames: Sequence[Detections], truth: TrackTable, frame_rate_hz: float,
         counted.append(columns)
         detected.append(matched)
         true_boxes = truth.boxes_ltwh[rows]
-        plainness.append(1.0 - association.hiding * np.minimum(_cover(true_boxes), _LARGEST_COVER))
+        plainness.append(1.0 - association.hiding * np.minimum(_cover(true_boxes), LARGEST_COVER))
         near_count += _near(true_boxes, measured[columns[owner[columns] < 0]], anchor)
         near_volume += 16.0 * NEAR_POSITION**2 * NEAR_SIZE**2 * len(rows)
     tau = TAU_PER_S / frame_rate_hz
@@ -108,7 +86,7 @@ def label(frames: Sequence[Detections], truth: TrackTable, frame_rate_hz: float,
     return Labelled(
         history=history,
         logits=logits_of(scores[rows_counted]),
-        is_object=owner[rows_counted] >= 0,
+        shares=(owner[rows_counted] >= 0).astype(np.float64),
         detected=np.concatenate(detected) if detected else np.empty(0),
         plainness=np.concatenate(plainness) if plainness else np.empty(0),
         near_count=near_count,
@@ -117,6 +95,7 @@ def label(frames: Sequence[Detections], truth: TrackTable, frame_rate_hz: float,
             np.count_nonzero(np.repeat(np.arange(len(frames)), np.diff(history.born_start)) >= settled_frames(tau))
         ),
         watched_s=watched_s(len(frames), tau),
+        clutter=float(np.count_nonzero(owner[rows_counted] < 0)),
     )
 
 
@@ -182,7 +161,7 @@ def _cover(boxes_ltwh: FloatArray) -> FloatArray:
 
 def _near(boxes_ltwh: FloatArray, measured: FloatArray, anchor: float) -> float:
     """Return how many pairs of a true box and a detection are near each other in the box space."""
-    true = measured_coordinates(np.column_stack([boxes_ltwh[:, :2], boxes_ltwh[:, :2] + boxes_ltwh[:, 2:]]), anchor)
+    true = measured_coordinates(ltwh_to_xyxy(boxes_ltwh), anchor)
     reach = np.sqrt(boxes_ltwh[:, 2:].prod(axis=1))[:, None, None] * [
         NEAR_POSITION,
         NEAR_POSITION,

@@ -35,6 +35,8 @@ TEACHER_SCORE = 0.5
 LEAST_TEACHERS = 4
 LEAST_RATIO = 1e-100
 """Ratios of densities are multiplied as far as floating point allows, and one logarithm is taken of them all."""
+LARGEST_COVER = 0.95
+"""Share of an object that may count as covered: some detectors see who is wholly hidden."""
 NEGLIGIBLE_SHIFT = 1e-3
 """Probability of a moving image below which nothing is shifted, which spares a still camera the second look."""
 
@@ -153,7 +155,7 @@ def detection_probability(predicted: Records, cover: FloatArray, p: Record) -> F
     """Return (K,) P_D: less for who should be hidden, less for who was not seen for a while."""
     probability = np.empty(len(predicted))
     for k in range(len(predicted)):
-        value = p.detection_probability * (1.0 - p.hiding * min(cover[k], 0.95))
+        value = p.detection_probability * (1.0 - p.hiding * min(cover[k], LARGEST_COVER))
         if predicted[k].missed_tau > 0.0:
             value *= p.detection_decay ** predicted[k].missed_tau
         probability[k] = min(max(value, 0.02), 0.98)

@@ -32,6 +32,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -112,40 +113,29 @@ class History:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Explained:
-    """What an E-step over one recording learned.
+class Owned:
+    """What it tells of one recording that its detections have owners, by responsibilities or by the truth.
 
     Parameters
     ----------
     history
         Who had which share of what.
-    evidence
-        Log-likelihood ratio of all frames against clutter alone; what comes after the last detection of an object
-        is left out, as it may not have been there any more.
-    log_scales
-        Sum of log g over the detections that were heard.
     logits
-        (N,) log odds of the scores of the detections that were heard.
+        (N,) log odds of the scores of the detections that count.
     shares
         (N,) share that objects have in each of them.
     detected, plainness
         (V,) by object and frame in which it was certainly there: its share of a detection, and the factor on P_D
         that cover and absence leave it.
     near_count, near_volume
-        Detections around objects that nobody explains, and the volume of the box space in which they were counted.
+        Detections around objects that are nobody's, and the volume of the box space in which they were counted.
     births, watched_s
-        Confirmed objects that began after the first second, and the time from then on.
+        Objects that began after the first second, and the time from then on.
     clutter
-        Detections that neither an object explains nor a confirmed one began with.
-    deaths, lifetime_tau
-        Objects that ended before the recording did, and the time that objects lived, in 1/25 s.
-    birth_scores
-        Birth threshold that the tracker had learned by the end, one for each class.
+        Detections that no object has, nor began with.
     """
 
     history: History
-    evidence: float
-    log_scales: float
     logits: FloatArray
     shares: FloatArray
     detected: FloatArray
@@ -155,14 +145,35 @@ class Explained:
     births: int
     watched_s: float
     clutter: float
-    deaths: int
-    lifetime_tau: float
-    birth_scores: FloatArray
 
     @property
     def frames(self) -> int:
         """Number of frames."""
         return len(self.history.tau)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explained(Owned):
+    """What an E-step over one recording learned.
+
+    Parameters
+    ----------
+    evidence
+        Log-likelihood ratio of all frames against clutter alone; what comes after the last detection of an object
+        is left out, as it may not have been there any more.
+    log_scales
+        Sum of log g over the detections that were heard.
+    deaths, lifetime_tau
+        Objects that ended before the recording did, and the time that objects lived, in 1/25 s.
+    birth_scores
+        Birth threshold that the tracker had learned by the end, one for each class.
+    """
+
+    evidence: float
+    log_scales: float
+    deaths: int
+    lifetime_tau: float
+    birth_scores: FloatArray
 
 
 @kernel()
@@ -461,11 +472,13 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 
 def numbers_of(config: Config) -> dict[str, Any]:
     """Return what can be learned as a configuration states it, by dotted key."""
-    return {
-        f"tracking.{section}.{name}": getattr(getattr(config.tracking, section), name)
-        for section, names in SECTIONS.items()
-        for name in names
-    }
+    keys = (f"tracking.{section}.{name}" for section, names in SECTIONS.items() for name in names)
+    return {key: number_of(config, key) for key in keys}
+
+
+def number_of(config: Config, key: str) -> Any:
+    """Return what stands under a dotted key of three parts, such as ``tracking.motion.anchor``."""
+    return attrgetter(key)(config)
 
 
 def with_numbers(config: Config, numbers: Mapping[str, Any]) -> Config:
@@ -656,20 +669,44 @@ def maximise(explained: Sequence[Explained], config: Config, prior: Config, prio
     volume
         From :func:`clutter_volume`.
     """
+    unexplained = sum(float((1.0 - e.shares).sum()) for e in explained)
+    room = volume * sum(e.frames for e in explained)
+    return fitted_numbers(explained, unexplained, room, config, prior, prior_weight)[0]
+
+
+def fitted_numbers(
+    owned: Sequence[Owned], unowned: float, room: float, config: Config, prior: Config, prior_weight: float
+) -> tuple[Fit, Calibration]:
+    """Return noise, P_D, clutter and what scores say, most probable where it is known whose each detection is.
+
+    Parameters
+    ----------
+    owned
+        The recordings.
+    unowned, room
+        Detections that are nobody's, and the volume of the box space over which they were counted.
+    config, prior, prior_weight
+        See :func:`maximise`.
+
+    Returns
+    -------
+    fit
+        The numbers.
+    calibration
+        What scores say, in its own words.
+    """
     before = prior.tracking.association
-    numbers, errors = fitted_noise([e.history for e in explained], config, prior, prior_weight)
+    numbers, errors = fitted_noise([one.history for one in owned], config, prior, prior_weight)
     detection = fitted_detection_probability(
-        np.concatenate([e.detected for e in explained]),
-        np.concatenate([e.plainness for e in explained]),
+        np.concatenate([one.detected for one in owned]),
+        np.concatenate([one.plainness for one in owned]),
         before.detection_probability,
         prior_weight,
     )
-    unexplained = sum(float((1.0 - e.shares).sum()) for e in explained)
-    room = volume * sum(e.frames for e in explained)
-    clutter = (unexplained + prior_weight) / (room + prior_weight / before.clutter_density)
+    clutter = (unowned + prior_weight) / (room + prior_weight / before.clutter_density)
     calibration = fitted_calibration(
-        np.concatenate([e.logits for e in explained]),
-        np.concatenate([e.shares for e in explained]),
+        np.concatenate([one.logits for one in owned]),
+        np.concatenate([one.shares for one in owned]),
         before.score_neutral,
         before.score_weight,
         prior_weight,
@@ -677,9 +714,9 @@ def maximise(explained: Sequence[Explained], config: Config, prior: Config, prio
     numbers |= score_numbers(calibration) | {_DETECTION: detection[0], _CLUTTER: clutter}
     errors |= score_errors(calibration) | {
         _DETECTION: detection[1],
-        _CLUTTER: clutter / math.sqrt(unexplained + prior_weight + 1.0),
+        _CLUTTER: clutter / math.sqrt(unowned + prior_weight + 1.0),
     }
-    return Fit(numbers, errors)
+    return Fit(numbers, errors), calibration
 
 
 def lifecycle(explained: Sequence[Explained], prior: Config, prior_weight: float) -> Fit:
@@ -729,6 +766,12 @@ def rates(births: int, watched_s: float, clutter: float, frames: int) -> Rates:
         clutter / frames,
         math.sqrt(max(clutter, 1.0)) / frames,
     )
+
+
+def rates_of(owned: Iterable[Owned]) -> Rates:
+    """Return the rates over several recordings."""
+    counts = [(one.births, one.watched_s, one.clutter, one.frames) for one in owned]
+    return rates(*map(sum, zip(*counts, strict=True)))
 
 
 def score_numbers(calibration: Calibration) -> dict[str, Any]:

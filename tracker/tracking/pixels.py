@@ -37,6 +37,7 @@ from tracker.structures import (
 )
 from tracker.tracking.division import HELD, LARGEST_STEP, Halves, halves, sizes_for_two, sizes_of
 from tracker.tracking.evidence import (
+    LARGEST_COVER,
     cover_from_last_frame,
     detection_probability,
     log_density_at_mode,
@@ -569,7 +570,7 @@ def _step(
     affine = STILL if camera_affine is None else checked_affine(camera_affine)
     cover, visible = _predict(state.components, state.scene, affine, tau, parameter, predicted)
     _revert_sizes(predicted, foreground, tau, settings)
-    prior = blob_prior(predicted, np.minimum(cover, 0.95), state.scene, parameter)
+    prior = blob_prior(predicted, np.minimum(cover, LARGEST_COVER), state.scene, parameter)
     shares, gains = seen_shares(foreground, prior, predicted["extent"], settings)
     pairs = _regions(foreground, shares)
 
