@@ -1,8 +1,10 @@
-"""How inner loops are compiled: the one set of options of every kernel."""
+"""How inner loops are compiled: the one set of options of every kernel, and what is spared meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from numba import njit
@@ -24,3 +26,15 @@ def kernel(**options: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """
     decorate: Any = njit  # its type does not know of the wrapper
     return decorate(cache=True, error_model="numpy", no_cfunc_wrapper=True, **options)
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Collect no garbage meanwhile: a compiler makes millions of small objects, to look through in vain."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 from functools import partial
 
@@ -16,7 +15,7 @@ from numpy.typing import ArrayLike
 from tracker.config import Config
 from tracker.errors import ConfigurationError
 from tracker.mixture.exclusive import association_marginals, independent_marginals, most_probable_claims
-from tracker.mixture.kernels import kernel
+from tracker.mixture.kernels import compiling, kernel
 from tracker.structures import TRACK, Detections, FloatArray, IntArray, Tracks
 from tracker.tracking.appearance import (
     Looks,
@@ -537,11 +536,6 @@ class Tracker(Holder):
 def warm_up() -> None:
     """Compile what a frame needs, or load it from the cache of an earlier run."""
     tracker = Tracker()
-    collects = gc.isenabled()
-    gc.disable()  # a compiler makes millions of small objects; looking through them in vain takes a seventh of its time
-    try:
+    with compiling():
         for _ in range(2):
             tracker.update(Detections([[0.0, 0.0, 10.0, 20.0]]), camera_affine=STILL)
-    finally:
-        if collects:
-            gc.enable()

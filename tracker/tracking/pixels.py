@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import Config, PixelsConfig
+from tracker.geometry import xyxy_to_cxywh
 from tracker.mixture.exclusive import association_marginals, most_probable_claims
-from tracker.mixture.kernels import kernel
+from tracker.mixture.kernels import compiling, kernel
 from tracker.structures import (
     BLOB_TRACK,
     BlobTracks,
@@ -200,6 +201,11 @@ class Shares:
     centres: FloatArray
     scatters: FloatArray
     objective: FloatArray
+
+    @property
+    def points(self) -> IntArray:
+        """(E,) the point that each responsibility is for."""
+        return np.repeat(np.arange(len(self.clutter)), np.diff(self.start))
 
 
 def share_out(
@@ -418,8 +424,7 @@ def seen_shares(
 
 def _gains(foreground: Foreground, prior: BlobPrior, shares: Shares) -> FloatArray:
     """Return (K,) the gain of each object, the others left as they are; infinite for those that took no part."""
-    weights = np.repeat(foreground.weights, np.diff(shares.start))
-    loss = -weights * np.log(np.maximum(1.0 - shares.responsibilities, 1e-3))
+    loss = -foreground.weights[shares.points] * np.log(np.maximum(1.0 - shares.responsibilities, 1e-3))
     gains = np.bincount(shares.member, loss, len(prior)) - shares.masses
     offset = shares.means - prior.means
     distance = np.einsum("ki,kij,kj->k", offset, np.linalg.inv(shares.covariances), offset)
@@ -430,8 +435,7 @@ def _largest_cover(shares: Shares, extents: FloatArray) -> FloatArray:
     """Return (K,) the largest share of each blob's box that another one's covers, both taking part."""
     if not len(extents):
         return np.zeros(0)
-    half = np.sqrt(np.diagonal(shares.covariances, axis1=1, axis2=2)) * extents / 2.0
-    boxes = np.hstack([shares.means - half, shares.means + half])
+    boxes = _boxes(shares.means, np.sqrt(np.diagonal(shares.covariances, axis1=1, axis2=2)) * extents)
     cover = _intersections(boxes, boxes) / _areas(boxes)[:, None]
     np.fill_diagonal(cover, 0.0)
     return np.asarray((cover * shares.visible).max(axis=1))
@@ -446,6 +450,21 @@ def _intersections(a_xyxy: FloatArray, b_xyxy: FloatArray) -> FloatArray:
 
 def _areas(boxes_xyxy: FloatArray) -> FloatArray:
     return np.asarray((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(axis=1))
+
+
+def _overlaps(box_xyxy: FloatArray, boxes_xyxy: FloatArray) -> FloatArray:
+    """Return (N,) the intersection over union of one box with each of others."""
+    common = _intersections(box_xyxy[None], boxes_xyxy)[0]
+    return np.asarray(common / (_areas(box_xyxy[None]) + _areas(boxes_xyxy) - common))
+
+
+def _boxes(centres: FloatArray, sizes: FloatArray) -> FloatArray:
+    """Return (..., 4) left, top, right, bottom."""
+    return np.concatenate([centres - sizes / 2.0, centres + sizes / 2.0], axis=-1)
+
+
+def _existence(odds: FloatArray) -> FloatArray:
+    return np.asarray(np.clip(odds / (1.0 + odds), 1.0 - CERTAIN, CERTAIN))
 
 
 @kernel()
@@ -572,12 +591,12 @@ def _step(
     _revert_sizes(predicted, foreground, tau, settings)
     prior = blob_prior(predicted, np.minimum(cover, LARGEST_COVER), state.scene, parameter)
     shares, gains = seen_shares(foreground, prior, predicted["extent"], settings)
-    pairs = _regions(foreground, shares)
+    pairs, regions = _regions(foreground, shares), _region_boxes(foreground)
 
     seen = shares.visible & (shares.counts > settings.least_seen * prior.whole_masses)
-    outlines = _lone_outlines(foreground, shares, pairs)
+    outlines = _lone_outlines(foreground, shares, pairs, regions)
     _move(predicted, foreground, prior, shares, outlines, seen, cover, state.scene, parameter)
-    _keep_books(predicted, foreground, prior, shares, seen, pairs, visible, gains, tau)
+    _keep_books(predicted, foreground, prior, shares, seen, pairs, regions, visible, gains, tau)
     free = _free(predicted[seen], foreground, shares)
     again, taken = _find_again(predicted, seen, visible, free, state.scene, parameter)
     pairs = np.concatenate([pairs, again])
@@ -618,7 +637,7 @@ def _regions(foreground: Foreground, shares: Shares) -> Records:
     if not len(shares.member):
         return np.empty(0, PAIR)
     columns = int(foreground.regions.max()) + 1
-    cell = shares.member * columns + np.repeat(foreground.regions, np.diff(shares.start))
+    cell = shares.member * columns + foreground.regions[shares.points]
     mass = np.bincount(cell, _own_weights(foreground, shares))
     cells = np.flatnonzero(mass)
     pairs = np.zeros(len(cells), PAIR)
@@ -627,7 +646,17 @@ def _regions(foreground: Foreground, shares: Shares) -> Records:
     return pairs
 
 
-def _lone_outlines(foreground: Foreground, shares: Shares, pairs: Records) -> FloatArray:
+def _region_boxes(foreground: Foreground) -> FloatArray:
+    """Return (R, 4) left, top, right, bottom of the points of each region."""
+    points, regions = foreground.points_px, foreground.regions
+    low = np.full((int(regions.max(initial=-1)) + 1, 2), np.inf)
+    high = -low
+    np.minimum.at(low, regions, points)
+    np.maximum.at(high, regions, points)
+    return np.hstack([low, high])
+
+
+def _lone_outlines(foreground: Foreground, shares: Shares, pairs: Records, regions_xyxy: FloatArray) -> FloatArray:
     """Return (K, 4) the silhouettes of those who are alone in theirs, NaN for others.
 
     Those are better outlines than the own pixels': fragments that belong to nobody else are the object's too, such as
@@ -639,10 +668,7 @@ def _lone_outlines(foreground: Foreground, shares: Shares, pairs: Records) -> Fl
     lone = (pairs["responsibility"] > _WHOLLY_PURE) & (mass > _WHOLLY_PURE * whole[pairs["column"]])
     found = foreground.silhouettes.boxes_xyxy
     for k, region in zip(pairs["row"][lone], pairs["column"][lone], strict=True):
-        points = foreground.points_px[foreground.regions == region]
-        box = np.concatenate([points.min(axis=0), points.max(axis=0)])[None]
-        common = _intersections(box, found)[0]
-        iou = common / (_areas(box) + _areas(found) - common)
+        iou = _overlaps(regions_xyxy[region], found)
         if iou.max(initial=0.0) > _SAME_IOU:
             outlines[k] = found[iou.argmax()]
     return outlines
@@ -650,7 +676,7 @@ def _lone_outlines(foreground: Foreground, shares: Shares, pairs: Records) -> Fl
 
 def _own_weights(foreground: Foreground, shares: Shares) -> FloatArray:
     """Return (E,) the pixels of each point that are each near blob's."""
-    return np.asarray(np.repeat(foreground.weights, np.diff(shares.start)) * shares.responsibilities)
+    return np.asarray(foreground.weights[shares.points] * shares.responsibilities)
 
 
 def _move(
@@ -673,7 +699,7 @@ def _move(
     R = _variances(predicted, scene, parameter)
     order = np.argsort(shares.member, kind="stable")
     begin = np.searchsorted(shares.member[order], np.arange(len(predicted) + 1))
-    point = np.repeat(np.arange(len(foreground)), np.diff(shares.start))[order]
+    point = shares.points[order]
     responsibilities = shares.responsibilities[order]
     for k in np.flatnonzero(seen):
         c, mine = predicted[k], slice(begin[k], begin[k + 1])
@@ -702,8 +728,7 @@ def _move(
         if cover[k] < 0.1:
             fill = np.clip(shares.counts[k] / c["mean"][2:].prod(), *FILLS)
             c["fill"] += _LEARNING * (fill - c["fill"])
-        half = c["mean"][2:] / 2.0
-        filtered = np.concatenate([c["mean"][:2] - half, c["mean"][:2] + half])
+        filtered = _boxes(c["mean"][:2], c["mean"][2:])
         c["box"] = alone * np.concatenate([low, high]) + (1.0 - alone) * filtered
 
 
@@ -746,6 +771,7 @@ def _keep_books(
     shares: Shares,
     seen: NDArray[np.bool_],
     pairs: Records,
+    regions_xyxy: FloatArray,
     visible: FloatArray,
     gains: FloatArray,
     tau: float,
@@ -753,7 +779,7 @@ def _keep_books(
     """Count hits and misses, and what else is known of who was seen, in place."""
     odds = predicted["existence"] / (1.0 - predicted["existence"])
     odds *= np.where(seen, np.exp(np.clip(gains, 0.0, _LARGEST_GAIN)), 1.0 - visible)
-    predicted["existence"] = np.clip(odds / (1.0 + odds), 1.0 - CERTAIN, CERTAIN)
+    predicted["existence"] = _existence(odds)
     predicted["hits"] += seen
     predicted["misses"] = np.where(seen, 0, predicted["misses"] + 1)
     predicted["missed_tau"] = np.where(seen, 0.0, predicted["missed_tau"] + tau)
@@ -770,15 +796,13 @@ def _keep_books(
     predicted["doubt"] = math.exp(-tau / TAU_PER_S) * predicted["doubt"] + np.where(seen, surprise, 0.0)
     travelled = np.hypot(*(predicted["mean"][:, :2] - predicted["birthplace"]).T)
     predicted["moved"] |= seen & (travelled > _MOVED * predicted["scale"])
-    for k in np.flatnonzero(seen):
-        points = foreground.points_px[foreground.regions == predicted["detection"][k]]
-        predicted["silhouette"][k] = *points.min(axis=0), *points.max(axis=0)
+    predicted["silhouette"][seen] = regions_xyxy[predicted["detection"][seen]]
 
 
 def _dense(foreground: Foreground, shares: Shares) -> FloatArray:
     """Return (K, M) responsibilities."""
     own = np.zeros((len(shares.visible), len(foreground)))
-    own[shares.member, np.repeat(np.arange(len(foreground)), np.diff(shares.start))] = shares.responsibilities
+    own[shares.member, shares.points] = shares.responsibilities
     return own
 
 
@@ -836,8 +860,7 @@ def _merged(
 
     Who was apart for long can be part of another for as long as anybody can be hidden.
     """
-    half = predicted["mean"][:, 2:] / 2.0
-    boxes = np.hstack([predicted["mean"][:, :2] - half, predicted["mean"][:, :2] + half])
+    boxes = _boxes(predicted["mean"][:, :2], predicted["mean"][:, 2:])
     shown = seen & own.any(axis=1)
     together = predicted["detection"] == predicted["detection"][:, None]
     meet = (_intersections(boxes, boxes) > 0.0) & together & shown & shown[:, None]
@@ -881,9 +904,8 @@ def _free(seen: Records, foreground: Foreground, shares: Shares) -> Records:
         box = found.boxes_xyxy[j]
         inside = (points >= box[:2]).all(axis=1) & (points <= box[2:]).all(axis=1)
         mass, unexplained = foreground.weights[inside], (foreground.weights * shares.clutter)[inside]
-        common = _intersections(box[None], seen["box"])[0]
-        overlap = common / (_areas(seen["box"]) + _areas(box[None]) - common)
-        if 2.0 * unexplained.sum() > mass.sum() and overlap.max(initial=0.0) <= _VETO_IOU:
+        apart = _overlaps(box, seen["box"]).max(initial=0.0) <= _VETO_IOU
+        if 2.0 * unexplained.sum() > mass.sum() and apart:
             region = foreground.regions[inside][0]
             free[j] = box, found.scores[j], region, mass.sum(), unexplained.sum() / mass.sum()
             kept[j] = True
@@ -910,7 +932,7 @@ def _find_again(
     found = claimed >= 0
     again, silhouettes, share = moved[found], free[claimed[found]], responsibility[found]
     odds = again["existence"] / (1.0 - again["existence"]) / np.maximum(1.0 - share, 1.0 - CERTAIN)
-    again["existence"] = np.clip(odds / (1.0 + odds), 1.0 - CERTAIN, CERTAIN)
+    again["existence"] = _existence(odds)
     again["hits"] += 1
     again["misses"], again["missed_tau"] = 0, 0.0
     again["detection"], again["score"] = silhouettes["region"], silhouettes["score"]
@@ -984,11 +1006,10 @@ def _children(
     rows = [k for k, _ in divided]
     for n, (k, found) in enumerate(divided):
         c = predicted[k]
-        half = c["extent"] * np.sqrt(np.diagonal(found.covariance)) / 2.0
+        size = c["extent"] * np.sqrt(np.diagonal(found.covariance))
         for part, which in zip(parts[:, n], np.argsort(-found.shares), strict=True):
-            middle = found.means[which] - c["skew"] * 2.0 * half
             mass = found.shares[which] * c["fill"] * c["mean"][2:].prod()
-            part["box"] = np.concatenate([middle - half, middle + half])
+            part["box"] = _boxes(found.means[which] - c["skew"] * size, size)
             part["score"], part["region"], part["mass"], part["unexplained"] = c["score"], c["detection"], mass, 1.0
     goes_on, begun = (_begun(part, next_id, scene, config, parameter) for part in parts)
     for field in ("mean", "scale", "p00", "p01", "box", "fill", "birth_size", "division", "offset"):
@@ -1002,10 +1023,10 @@ def _children(
 def _begun(found: Records, next_id: int, scene: Records, config: Config, parameter: Records) -> Records:
     """Return an object at rest for each record of :data:`FREE`."""
     born = np.zeros(len(found), BLOB)
-    size = found["box"][:, 2:] - found["box"][:, :2]
-    centre = (found["box"][:, :2] + found["box"][:, 2:]) / 2.0
+    born["mean"] = xyxy_to_cxywh(found["box"])
+    centre, size = born["mean"][:, :2], born["mean"][:, 2:]
     born["id"], born["hits"], born["detection"] = next_id + np.arange(len(found)), 1, found["region"]
-    born["mean"], born["scale"], born["box"] = np.hstack([centre, size]), np.sqrt(size.prod(axis=1)), found["box"]
+    born["scale"], born["box"] = np.sqrt(size.prod(axis=1)), found["box"]
     born["p00"] = _variances(born, scene, parameter)
     born["p11"] = (config.tracking.motion.initial_velocity * born["scale"][:, None]) ** 2
     born["extent"], born["fill"] = EXTENT, np.clip(found["mass"] / size.prod(axis=1), *FILLS)
@@ -1090,8 +1111,7 @@ class PixelTracker(Holder):
         # Nothing can have been confirmed in the first two frames, and waiting would lose what is there.
         c = c if coasting else c[seen & ((c["status"] == 1) | (self._state.frame_index <= 2))]
         seen = c["detection"] >= 0
-        half = c["mean"][:, 2:] / 2.0
-        filtered = np.hstack([c["mean"][:, :2] - half, c["mean"][:, :2] + half])
+        filtered = _boxes(c["mean"][:, :2], c["mean"][:, 2:])
         rows = np.zeros(len(c), BLOB_TRACK)
         rows["boxes_xyxy"] = np.where((seen & (not smoothed))[:, None], c["box"], filtered)
         rows["covariances"] = c["p00"][:, :, None] * np.eye(4)
@@ -1131,5 +1151,7 @@ def warm_up() -> None:
     tracker = PixelTracker()
     y, x = np.divmod(np.arange(800.0), 20.0)
     body = Detections([[0.0, 0.0, 20.0, 40.0]])
-    for _ in range(2):
-        tracker.update(Foreground(np.column_stack([x, y]) + 0.5, np.ones(800), silhouettes=body), camera_affine=STILL)
+    foreground = Foreground(np.column_stack([x, y]) + 0.5, np.ones(800), silhouettes=body)
+    with compiling():
+        for _ in range(2):
+            tracker.update(foreground, camera_affine=STILL)
