@@ -46,7 +46,7 @@ from tracker.tracking.camera import CameraMotion, CameraMotionEstimator
 from tracker.tracking.forecast import Fans
 from tracker.tracking.online import Tracker
 from tracker.tracking.online import warm_up as warm_up_boxes
-from tracker.tracking.pixels import PixelTracker, config_of_blobs
+from tracker.tracking.pixels import PixelTracker
 from tracker.tracking.pixels import warm_up as warm_up_pixels
 
 _POLL_S = 0.02  # keys, pauses and signals are looked at this often while no picture comes
@@ -247,8 +247,7 @@ class _Follower:
         self._limit = job.config.live.detector_failures
         self._segmenter = chosen_segmenter(self._job)
         self._tracker = Tracker(job.config) if self._segmenter is None else PixelTracker(job.config)
-        moving = config_of_blobs(job.config) if self._segmenter else job.config
-        self._foretell = fan_maker(moving) if with_fans else None
+        self._foretell = fan_maker(job.config) if with_fans else None
         self._extract = feature_extractor(job.config)
         self._recorded = _recorded_detector(job)
         given = self._recorded is not None or self._segmenter is not None

@@ -33,7 +33,7 @@ from tracker.structures import Detections, FloatArray, Frame, Image, Tracks
 from tracker.tracking.camera import CameraMotion, CameraMotionEstimator
 from tracker.tracking.forecast import Fans
 from tracker.tracking.online import Tracker, warm_up
-from tracker.tracking.pixels import PixelTracker, config_of_blobs
+from tracker.tracking.pixels import PixelTracker
 from tracker.tracking.pixels import warm_up as warm_up_pixels
 
 
@@ -285,8 +285,7 @@ def _tracked(
         config = waiting_for_births(config)
     lag = config.tracking.lag_frames
     waiting: deque[tuple[Seen, Fans | None]] = deque()
-    moving = config if source.segmenter is None else config_of_blobs(config)
-    foretell = fan_maker(moving) if with_drawn else None
+    foretell = fan_maker(config) if with_drawn else None
     tracker: Tracker | PixelTracker
     if source.segmenter is None:
         boxes = tracker = Tracker(config)
