@@ -75,6 +75,11 @@ class Scene:
         """What the code under test makes of the detections."""
         return observe(self.boxes, self.scores, self.labels, p)
 
+    def refined(self, graph, p):
+        """Run the code under test on what each object learned."""
+        observed = self.observed(p)
+        return refine(self.components, self.variance(p), self.scene, observed.measured, observed.scores, graph, p)
+
     def log_odds(self, p, visible, shift=None):
         """Run the code under test; return its pairs as a dense table, -inf where there is none."""
         c = self.components
@@ -318,7 +323,9 @@ def test_what_the_other_objects_teach(seed, pan_px, noise):
     graph, _ = s.log_odds(p, np.full(len(s.components), 0.7))
     beta, _ = association_marginals(graph[0], graph[1], graph[2], len(s.boxes))
     expected = expected_refinement(s, p, dense((graph[0], graph[1], beta), len(s.boxes), 0.0))
-    shift, learned = refine(s.components, s.variance(p), s.scene, s.observed(p), (graph[0], graph[1], beta), p)
+    shift, learned = refine(
+        s.components, s.variance(p), s.scene, s.observed(p).measured, s.scores, (graph[0], graph[1], beta), p
+    )
     assert expected[2] >= 4
     assert learned == shift.any()
     np.testing.assert_allclose(shift, expected[0], rtol=1e-9, atol=1e-12)
@@ -329,7 +336,9 @@ def taught(s, **refinement):
     p = numbers(refinement=refinement)
     graph, _ = s.log_odds(p, np.full(len(s.components), 0.7))
     beta, _ = association_marginals(graph[0], graph[1], graph[2], len(s.boxes))
-    return refine(s.components, s.variance(p), s.scene, s.observed(p), (graph[0], graph[1], beta), p)[0]
+    return refine(
+        s.components, s.variance(p), s.scene, s.observed(p).measured, s.scores, (graph[0], graph[1], beta), p
+    )[0]
 
 
 def test_median_of_any_values():

@@ -107,6 +107,22 @@ def test_a_lone_pair_is_closed_form(log_odds):
     assert log_evidence == pytest.approx(np.logaddexp(0.0, log_odds), rel=1e-12)
 
 
+@pytest.mark.parametrize("spread", [1.0, 5.0, 20.0])
+def test_two_objects_that_share_two_detections_are_where_endless_sweeps_would_end(spread):
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        log_odds = np.clip(rng.normal(0.0, spread, (2, 2)), -50.0, 50.0)
+        psi, nu = np.exp(log_odds), np.ones((2, 2))
+        for _ in range(20000):
+            mu = psi / (1.0 + (psi * nu)[:, ::-1])
+            before, nu = nu, 1.0 / (1.0 + mu[::-1])
+            if np.allclose(nu, before, rtol=1e-15, atol=0.0):
+                break
+        expected = psi * nu / (1.0 + (psi * nu).sum(axis=1, keepdims=True))
+        dense, _ = marginals(log_odds)
+        np.testing.assert_allclose(dense, expected, rtol=1e-9, atol=0.0)
+
+
 @pytest.mark.parametrize("strength", [0.0, 5.0, 50.0])
 def test_objects_that_compete_for_one_detection_share_it_as_a_mixture_would(strength):
     log_odds = strength + np.array([[0.0], [-1.0], [-2.0]])

@@ -24,6 +24,8 @@ UNCLAIMED_COST = 20.0
 """Cost of leaving a component without an observation, in nats; dearer than any pair that is worth claiming."""
 NEGLIGIBLE = 1e-4
 """Pairs whose responsibility is not above this are never claimed."""
+MOST_RATIO = 1e100
+"""Ratios are multiplied as far as floating point allows, and one logarithm is taken of them all."""
 
 
 @kernel()
@@ -48,10 +50,10 @@ def association_marginals(
 ) -> tuple[FloatArray, float]:
     """Return the responsibility of every pair and the logarithm of the association's evidence.
 
-    Belief propagation runs on each connected component of the graph by itself until no message moves by more
-    than 1e-4 of itself (at most 100 sweeps), so that far-away objects never touch each other's result; a lone pair is
-    closed form. Sums that leave one term out are built from both ends, never by subtraction, which would
-    cancel where one pair dominates. The evidence is Bethe's approximation, exact on trees.
+    Belief propagation runs on each connected component of the graph by itself until no message moves by more than
+    1e-4 of itself (at most 100 sweeps), so that far-away objects never touch each other's result; a lone pair, and two
+    rows that share two observations, are closed form. Sums that leave one term out are built from both ends, never by
+    subtraction, which would cancel where one pair dominates. The evidence is Bethe's approximation, exact on trees.
 
     Parameters
     ----------
@@ -80,7 +82,8 @@ def association_marginals(
     """
     rows = len(row_start) - 1
     pairs = len(column)
-    beta, psi, mu, nu, before = np.empty(pairs), np.empty(pairs), np.empty(pairs), np.empty(pairs), np.empty(pairs)
+    room = np.empty((5, pairs))
+    beta, psi, mu, nu, before = room[0], room[1], room[2], room[3], room[4]
     pair_row = np.empty(pairs, np.int64)
     for k in range(rows):
         for e in range(row_start[k], row_start[k + 1]):
@@ -88,7 +91,7 @@ def association_marginals(
     column_start, column_pair = by_column(column, columns)
     row_seen, column_seen = np.zeros(rows, np.bool_), np.zeros(columns, np.bool_)
     row_list, column_list = np.empty(rows, np.int64), np.empty(columns, np.int64)
-    log_evidence = 0.0
+    log_evidence, ratio = 0.0, 1.0
 
     for seed in range(rows):
         if row_seen[seed] or row_start[seed] == row_start[seed + 1]:
@@ -98,7 +101,10 @@ def association_marginals(
         if row_start[seed + 1] - first == 1 and column_start[j + 1] - column_start[j] == 1:
             beta[first] = psi[first] / (1.0 + psi[first])
             if with_evidence:
-                log_evidence += math.log1p(psi[first])
+                ratio *= 1.0 + psi[first]
+                if ratio > MOST_RATIO:
+                    log_evidence += math.log(ratio)
+                    ratio = 1.0
             continue
 
         # Collect the connected component, breadth first.
@@ -121,7 +127,8 @@ def association_marginals(
                             row_list[row_count] = other
                             row_count += 1
 
-        for _ in range(MAX_SWEEPS):
+        settled = row_count == 2 and _settle_square(row_start, column, row_list[0], row_list[1], psi, mu, nu)
+        for _ in range(0 if settled else MAX_SWEEPS):
             settled = True
             # mu_kj = psi_kj / (1 + sum over j' != j of psi_kj' nu_kj')
             for r in range(row_count):
@@ -161,15 +168,52 @@ def association_marginals(
             for e in range(start, stop):
                 beta[e] = psi[e] * nu[e] / total
             if with_evidence:
-                log_evidence += math.log(total)
                 for e in range(start, stop):
-                    log_evidence -= math.log1p(mu[e] * nu[e])
+                    total /= 1.0 + mu[e] * nu[e]
+                ratio *= total
+                if not 1.0 / MOST_RATIO < ratio < MOST_RATIO:
+                    log_evidence += math.log(ratio)
+                    ratio = 1.0
         for r in range(column_count if with_evidence else 0):
             total = 1.0
             for c in range(column_start[column_list[r]], column_start[column_list[r] + 1]):
                 total += mu[column_pair[c]]
-            log_evidence += math.log(total)
-    return beta, log_evidence
+            ratio *= total
+            if ratio > MOST_RATIO:
+                log_evidence += math.log(ratio)
+                ratio = 1.0
+    return beta, log_evidence + math.log(ratio)
+
+
+@kernel(no_cpython_wrapper=True)
+def _settle_square(
+    row_start: IntArray, column: IntArray, one: int, other: int, psi: FloatArray, mu: FloatArray, nu: FloatArray
+) -> bool:
+    """Write the messages of two rows that are paired with the same two observations; return whether they are.
+
+    A message passes through the other three pairs and comes back to its own: the sweeps repeat
+
+        mu_11 = psi_11 (1 + mu_22) / (1 + mu_22 + psi_12),   mu_22 = psi_22 (1 + mu_11) / (1 + mu_11 + psi_21),
+
+    and the like for mu_12 and mu_21, whose fixed point is the positive root of a quadratic in 1 + mu_11.
+    """
+    a, b = row_start[one], row_start[other]
+    if row_start[one + 1] != a + 2 or row_start[other + 1] != b + 2:
+        return False
+    if column[a] != column[b] or column[a + 1] != column[b + 1]:
+        return False
+    for side in range(2):
+        e, f, g, h = a + side, a + 1 - side, b + side, b + 1 - side
+        square = 1.0 + psi[h] + psi[f]
+        linear = psi[g] * (1.0 + psi[f]) - square - psi[e] * (1.0 + psi[h])
+        constant = psi[g] * (1.0 + psi[f] + psi[e])
+        root = math.sqrt(linear * linear + 4.0 * square * constant)
+        grown = 2.0 * constant / (linear + root) if linear > 0.0 else (root - linear) / (2.0 * square)
+        mu[h] = psi[h] * grown / (grown + psi[g])
+        nu[f] = 1.0 / (1.0 + mu[h])
+        mu[e] = psi[e] * (1.0 + mu[h]) / (1.0 + mu[h] + psi[f])
+        nu[g] = 1.0 / (1.0 + mu[e])
+    return True
 
 
 @kernel()
@@ -227,7 +271,7 @@ def most_probable_claims(row_start: IntArray, column: IntArray, responsibilities
     return claim
 
 
-@kernel()
+@kernel(no_cpython_wrapper=True)
 def _settle(
     row_start: IntArray,
     column: IntArray,

@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from tracker.mixture.exclusive import MOST_RATIO
 from tracker.mixture.kernels import kernel
 from tracker.structures import FloatArray, IntArray
 from tracker.tracking.gating import Grid, box_area, grid_of, overlapping_pairs, overlaps_among
@@ -33,15 +34,13 @@ TEACHER = 0.7
 TEACHER_HITS = 3
 TEACHER_SCORE = 0.5
 LEAST_TEACHERS = 4
-LEAST_RATIO = 1e-100
-"""Ratios of densities are multiplied as far as floating point allows, and one logarithm is taken of them all."""
 LARGEST_COVER = 0.95
 """Share of an object that may count as covered: some detectors see who is wholly hidden."""
 NEGLIGIBLE_SHIFT = 1e-3
 """Probability of a moving image below which nothing is shifted, which spares a still camera the second look."""
 
 
-@kernel()
+@kernel(no_cpython_wrapper=True)
 def _logit(probability: float) -> float:
     return math.log(probability / (1.0 - probability))
 
@@ -168,10 +167,14 @@ def log_density_at_mode(predicted: Records, S: FloatArray, p: Record) -> FloatAr
     density, weight = np.empty(len(predicted)), p.coordinate_weight
     constant = -math.log(p.clutter_density) - 2.0 * LOG_2PI
     for k in range(len(predicted)):
-        scale = predicted[k].scale
-        density[k] = constant
+        per_area = 1.0 / (predicted[k].scale * predicted[k].scale)
+        value, product = constant, 1.0
         for i in range(4):
-            density[k] -= 0.5 * weight[i] * math.log(S[k, i] / (scale * scale))
+            product *= S[k, i] * per_area
+            if i == 3 or weight[i + 1] != weight[i]:
+                value -= 0.5 * weight[i] * math.log(product)
+                product = 1.0
+        density[k] = value
     return density
 
 
@@ -208,7 +211,10 @@ def pair_log_likelihoods(
     near_start, column, area = overlapping_pairs(gate, observed.grid)
     found, measured = observed.grid.boxes_xyxy, observed.measured
     labels, score_evidence = observed.labels, observed.score_evidence
-    degrees_of_freedom, weight = p.degrees_of_freedom, p.coordinate_weight
+    per_nu, exponent = np.empty(4), np.empty(4)
+    for i in range(4):
+        per_nu[i] = 1.0 / p.degrees_of_freedom[i]
+        exponent[i] = p.coordinate_weight[i] * (p.degrees_of_freedom[i] + 1.0) / 2.0
     row_start = np.empty(rows + 1, np.int64)
     log_likelihood = np.empty(len(column))
     count = 0
@@ -223,7 +229,7 @@ def pair_log_likelihoods(
                 continue
             if area[e] < p.gate_iou * (own + box_area(found, j) - area[e]):
                 continue
-            distance = 0.0
+            distance, tail = 0.0, 1.0
             value = at_mode[k]
             for i in range(4):
                 innovation = measured[j, i] - mean[i]
@@ -231,8 +237,10 @@ def pair_log_likelihoods(
                     innovation -= shift[k, i]
                 q = innovation * innovation / S[k, i]
                 distance += q
-                nu = degrees_of_freedom[i]
-                value -= weight[i] * (nu + 1.0) / 2.0 * math.log(1.0 + q / nu)
+                tail *= 1.0 + q * per_nu[i]
+                if i == 3 or exponent[i + 1] != exponent[i]:
+                    value -= exponent[i] * math.log(tail)
+                    tail = 1.0
             if distance > p.gate_distance:
                 continue
             value += score_evidence[j]
@@ -250,9 +258,11 @@ def pair_log_likelihoods(
 def pair_log_odds(row_start: IntArray, log_likelihood: FloatArray, visible: FloatArray) -> FloatArray:
     """Return (E,) log odds of the pairs: what speaks for each, and (K,) P_D of its object, within +-50."""
     log_odds = np.empty_like(log_likelihood)
+    in_view, base = 0.5, 0.0
     for k in range(len(row_start) - 1):
         if row_start[k] < row_start[k + 1]:
-            base = _logit(visible[k])
+            if visible[k] != in_view:  # it is the same for all in plain view
+                in_view, base = visible[k], _logit(visible[k])
             for e in range(row_start[k], row_start[k + 1]):
                 log_odds[e] = min(max(base + log_likelihood[e], -LOG_ODDS_LIMIT), LOG_ODDS_LIMIT)
     return log_odds
@@ -285,7 +295,8 @@ def refine(
     predicted: Records,
     S: FloatArray,
     scene: Records,
-    observed: Observed,
+    measured: FloatArray,
+    scores: FloatArray,
     graph: Graph,
     p: Record,
 ) -> tuple[FloatArray, bool]:
@@ -296,7 +307,6 @@ def refine(
     is learned over the frames; on a still camera the answer stays no.
     """
     row_start, column, beta = graph
-    measured, scores = observed.measured, observed.scores
     rows = len(predicted)
     shift = np.zeros((rows, 2))
     teacher = np.empty(rows, np.int64)
@@ -322,7 +332,7 @@ def refine(
     return shift, shifted
 
 
-@kernel()
+@kernel(no_cpython_wrapper=True)
 def _common_motion(i: int, S: FloatArray, scene: Records, teacher: IntArray, e: FloatArray, shift: FloatArray) -> bool:
     """Write the shift of each object along axis i, learn how likely the image moves, and tell whether it is shifted.
 
@@ -352,7 +362,7 @@ def _common_motion(i: int, S: FloatArray, scene: Records, teacher: IntArray, e: 
         expected[t] = (total - weight[t] * e[t]) / (total_weight - weight[t] + 1.0 / V)
         rest = e[t] - expected[t]
         ratio *= (3.0 * V + rest * rest) / (3.0 * V + e[t] * e[t])
-        if not LEAST_RATIO < ratio < 1.0 / LEAST_RATIO or t == n - 1:
+        if not 1.0 / MOST_RATIO < ratio < MOST_RATIO or t == n - 1:
             evidence -= 2.0 * math.log(ratio)
             ratio = 1.0
     odds = math.exp(min(max(evidence, -30.0), 30.0))

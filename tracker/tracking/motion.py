@@ -57,7 +57,7 @@ def bring_to_step(p: Record, tau: float) -> None:
     p.gate_margin = max(p.gate_margin, min(grown, WIDEST_GATE_MARGIN))
 
 
-@kernel(inline="always")
+@kernel()
 def predict(components: Records, scene: Records, affine: FloatArray, tau: float, p: Record, predicted: Records) -> None:
     """Move every component by the elapsed time and widen it: the warm start and the prior of this frame.
 
@@ -84,15 +84,10 @@ def predict(components: Records, scene: Records, affine: FloatArray, tau: float,
     """
     for k in range(len(components)):
         predicted[k] = components[k]
-    determinant = abs(affine[0, 0] * affine[1, 1] - affine[0, 1] * affine[1, 0])
-    moving = not (
-        affine[0, 0] == 1.0
-        and affine[1, 1] == 1.0
-        and affine[0, 1] == 0.0
-        and affine[1, 0] == 0.0
-        and affine[0, 2] == 0.0
-        and affine[1, 2] == 0.0
-    )
+    xx, xy, x0 = affine[0, 0], affine[0, 1], affine[0, 2]
+    yx, yy, y0 = affine[1, 0], affine[1, 1], affine[1, 2]
+    determinant = abs(xx * yy - xy * yx)
+    moving = not (xx == 1.0 and yy == 1.0 and xy == 0.0 and yx == 0.0 and x0 == 0.0 and y0 == 0.0)
     damping, survival = p.size_damping**tau, p.survival**tau
     noise = np.empty(4)
     for i in range(4):
@@ -135,9 +130,10 @@ def velocity_persistence(scene: Records, tau: float, p: Record) -> FloatArray:
     with the prior of n0 that all of it lasts. It holds for the part of the step beyond ``steady_tau``:
     rho^(1 - steady_tau / tau).
     """
-    lasts = np.ones(2)
-    if p.persistence and tau > p.steady_tau:
-        for i in range(2):
+    lasts = np.empty(2)
+    for i in range(2):
+        lasts[i] = 1.0
+        if p.persistence and tau > p.steady_tau:
             cross, square = scene[0].velocity_cross[i], scene[0].velocity_square[i]
             rho = (PERSISTENCE_PRIOR + cross) / (PERSISTENCE_PRIOR + square)
             lasts[i] = min(max(rho, LEAST_PERSISTENCE), MOST_PERSISTENCE) ** (1.0 - p.steady_tau / tau)
@@ -151,25 +147,28 @@ def warp(c: Record, affine: FloatArray, determinant: float, anchor: float) -> No
 
     Rotation would mix the coordinates of the covariance; it is small between frames and left out there.
     """
+    xx, xy, x0 = affine[0, 0], affine[0, 1], affine[0, 2]
+    yx, yy, y0 = affine[1, 0], affine[1, 1], affine[1, 2]
     grow = math.sqrt(determinant)
-    x, y = c.mean[0], c.mean[1] - (anchor - 0.5) * c.mean[3]
-    c.mean[2] *= grow
-    c.mean[3] *= grow
-    c.mean[0] = affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]
-    c.mean[1] = affine[1, 0] * x + affine[1, 1] * y + affine[1, 2] + (anchor - 0.5) * c.mean[3]
-    x, y = c.velocity[0], c.velocity[1]
-    c.velocity[0] = affine[0, 0] * x + affine[0, 1] * y
-    c.velocity[1] = affine[1, 0] * x + affine[1, 1] * y
-    c.velocity[2] *= grow
-    c.velocity[3] *= grow
+    mean, velocity, centres = c.mean, c.velocity, c.centres
+    x, y = mean[0], mean[1] - (anchor - 0.5) * mean[3]
+    mean[2] *= grow
+    mean[3] *= grow
+    mean[0] = xx * x + xy * y + x0
+    mean[1] = yx * x + yy * y + y0 + (anchor - 0.5) * mean[3]
+    x, y = velocity[0], velocity[1]
+    velocity[0] = xx * x + xy * y
+    velocity[1] = yx * x + yy * y
+    velocity[2] *= grow
+    velocity[3] *= grow
     for i in range(4):
         c.p00[i] *= determinant
         c.p01[i] *= determinant
         c.p11[i] *= determinant
-    for n in range(len(c.centres)):
-        x, y = c.centres[n, 0], c.centres[n, 1]
-        c.centres[n, 0] = affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]
-        c.centres[n, 1] = affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]
+    for n in range(len(centres)):
+        x, y = centres[n, 0], centres[n, 1]
+        centres[n, 0] = xx * x + xy * y + x0
+        centres[n, 1] = yx * x + yy * y + y0
 
 
 @kernel(inline="always")
@@ -236,11 +235,12 @@ def update(c: Record, scene: Records, innovation: FloatArray, claimed: FloatArra
             R *= 1.0 + 0.8 * (f - 1.0)
         p00, p01, p11 = prior * c.p00[i], prior * c.p01[i], prior * c.p11[i]
         S = p00 + R
-        c.mean[i] += p00 / S * innovation[i]
-        c.velocity[i] += p01 / S * innovation[i]
-        c.p00[i] = p00 * R / S
-        c.p01[i] = p01 * R / S
-        c.p11[i] = p11 - p01 * p01 / S
+        gain, velocity_gain = p00 / S, p01 / S
+        c.mean[i] += gain * innovation[i]
+        c.velocity[i] += velocity_gain * innovation[i]
+        c.p00[i] = gain * R
+        c.p01[i] = velocity_gain * R
+        c.p11[i] = p11 - velocity_gain * p01
 
 
 @kernel(inline="always")
@@ -326,7 +326,7 @@ def adapt(
     s.process_size = _bounded(s.process_size, p.process_rate * share * 2.0 * lag_size / n)
 
 
-@kernel()
+@kernel(no_cpython_wrapper=True)
 def _bounded(factor: float, step: float) -> float:
     return min(max(factor * math.exp(step), 0.25), 4.0)
 

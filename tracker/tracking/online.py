@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from tracker.config import Config
 from tracker.errors import ConfigurationError
-from tracker.mixture.exclusive import association_marginals, independent_marginals, most_probable_claims
+from tracker.mixture.exclusive import MOST_RATIO, association_marginals, independent_marginals, most_probable_claims
 from tracker.mixture.kernels import compiling, kernel
 from tracker.structures import TRACK, Detections, FloatArray, IntArray, Tracks
 from tracker.tracking.appearance import (
@@ -191,7 +191,7 @@ def e_step(
             for i in range(2):
                 scene[0].shift_prior[i] = shift_prior[i]  # learned once a frame, from its last round
             moved = informed
-            shift, informed = refine(predicted, S, scene, observed, graph, p)
+            shift, informed = refine(predicted, S, scene, observed.measured, observed.scores, graph, p)
             moved = moved or informed
             if p.refined_hiding:
                 cover = cover_refined(predicted, S, observed.measured, graph, p)
@@ -234,7 +234,8 @@ def _explained(graph: Graph, detection: IntArray, columns: int) -> tuple[IntArra
     """Return (N,) who claims each detection, -1 for nobody, and (N,) the share that all components have in it."""
     row_start, column, beta = graph
     owner, share = np.empty(columns, np.int64), np.zeros(columns)
-    owner[:] = -1
+    for j in range(columns):
+        owner[j] = -1
     for k in range(len(detection)):
         if detection[k] >= 0:
             owner[detection[k]] = k
@@ -247,9 +248,12 @@ def _explained(graph: Graph, detection: IntArray, columns: int) -> tuple[IntArra
 def _noted(graph: Graph, frame_row: IntArray, visible: FloatArray) -> tuple[Records, float]:
     """Return the graph as records of :data:`PAIR`, and the log-probability that nobody is seen."""
     row_start, column, beta = graph
-    pairs, log_unseen = np.empty(len(column), PAIR), 0.0
+    pairs, log_unseen, unseen = np.empty(len(column), PAIR), 0.0, 1.0
     for k in range(len(visible)):
-        log_unseen += math.log1p(-visible[k])
+        unseen *= 1.0 - visible[k]
+        if unseen < 1.0 / MOST_RATIO or k == len(visible) - 1:
+            log_unseen += math.log(unseen)
+            unseen = 1.0
         for e in range(row_start[k], row_start[k + 1]):
             pairs[e].row, pairs[e].column, pairs[e].responsibility = k, frame_row[column[e]], beta[e]
     return pairs, log_unseen
