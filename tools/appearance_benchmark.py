@@ -38,7 +38,7 @@ from tracker.formats.table import TrackTable
 from tracker.media.sources import open_video
 from tracker.structures import FloatArray
 from tracker.tracking.camera import CameraMotionEstimator
-from tracker.tracking.online import warm_up
+from tracker.tracking.warming import warm_up
 
 FILMS = {
     "MOT17-val-half/MOT17-11": "MOT17-11-val-half.mp4",

@@ -32,7 +32,7 @@ from tracker.app.live import LiveJob, run_live
 from tracker.media import camera
 from tracker.media.camera import Clock
 from tracker.structures import Image
-from tracker.tracking.online import warm_up
+from tracker.tracking.warming import warm_up
 
 LOOP_FRAMES = 240
 OBJECTS = 12

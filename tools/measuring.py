@@ -28,7 +28,7 @@ from tracker.formats.motchallenge import (
 from tracker.formats.table import TrackTable
 from tracker.geometry import xyxy_to_ltwh
 from tracker.structures import Status
-from tracker.tracking.online import warm_up
+from tracker.tracking.warming import warm_up
 
 DROPPED = 0.025
 JITTER = 0.005

@@ -28,7 +28,7 @@ from tracker.app.refining import Report, table_of, waiting_for_births
 from tracker.evaluation.scores import Evaluation, combine, evaluate
 from tracker.formats.table import TrackTable
 from tracker.tracking.offline import refine
-from tracker.tracking.online import warm_up
+from tracker.tracking.warming import warm_up
 
 STAGES: dict[str, dict[str, object] | None] = {
     "online": None,

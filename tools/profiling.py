@@ -19,7 +19,7 @@ from tracker import Detections, Tracker, load_config
 from tracker.tracking import online
 from tracker.tracking.state import Records, room_for_step
 
-STORY = ("_advance", "e_step")
+STORY = ("advance", "find", "left_over", "e_step")
 """Functions that only say what follows what: they run as Python, so that their parts are called one by one."""
 SETTLED_FRAMES = 5
 

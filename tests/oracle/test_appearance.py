@@ -349,9 +349,9 @@ def test_features_do_not_compile_anything_anew():
 
     tracker = Tracker()
     tracker.update(Detections([box(0.0)]))
-    compiled = len(module._advance.signatures)
+    compiled = len(module.advance.signatures)
     tracker.update(Detections([box(0.0)], features=[RED]))
     tracker.update(Detections([box(0.0)], features=np.asfortranarray(np.array([RED, GREEN]))[:1]))
     tracker.cut()
     tracker.update(Detections([box(0.0)], features=[RED]))
-    assert len(module._advance.signatures) == compiled
+    assert len(module.advance.signatures) == compiled

@@ -14,8 +14,9 @@ import tracker.tracking.online as module
 from tracker.config import Config
 from tracker.structures import Detections, Status
 from tracker.tracking.motion import bring_to_step, measurement_variance, predict
-from tracker.tracking.online import Tracker, step, warm_up
+from tracker.tracking.online import Tracker, step
 from tracker.tracking.state import initial_state, parameters
+from tracker.tracking.warming import warm_up
 
 BOX = np.array([100.0, 100.0, 140.0, 200.0])
 ELSEWHERE = np.array([600.0, 300.0, 640.0, 400.0])
@@ -448,7 +449,7 @@ def test_a_map_that_flattens_the_image_is_refused():
 
 def test_no_kind_of_input_makes_the_code_compile_anew():
     warm_up()
-    compiled = len(module._advance.signatures)
+    compiled = len(module.advance.signatures)
     tracker = Tracker()
     for n, boxes in enumerate([BOX[None], BOX[None].astype(np.float32), BOX[None].astype(int), BOX[None].tolist()]):
         tracker.update(
@@ -458,7 +459,7 @@ def test_no_kind_of_input_makes_the_code_compile_anew():
         Detections(np.asfortranarray(np.tile(BOX, (3, 1)))), time_s=np.float64(9.0), camera_affine=STILL.tolist()
     )
     tracker.update(NOTHING, time_s=10)
-    assert len(module._advance.signatures) == compiled
+    assert len(module.advance.signatures) == compiled
 
 
 def test_a_time_of_single_precision_is_a_time():

@@ -45,9 +45,9 @@ from tracker.structures import Detections, Foreground, Frame, Image, Tracks
 from tracker.tracking.camera import CameraMotion, CameraMotionEstimator
 from tracker.tracking.forecast import Fans
 from tracker.tracking.online import Tracker
-from tracker.tracking.online import warm_up as warm_up_boxes
 from tracker.tracking.pixels import PixelTracker
 from tracker.tracking.pixels import warm_up as warm_up_pixels
+from tracker.tracking.warming import warm_up as warm_up_boxes
 
 _POLL_S = 0.02  # keys, pauses and signals are looked at this often while no picture comes
 _RECENT_FRAMES = 100

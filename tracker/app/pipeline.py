@@ -32,9 +32,10 @@ from tracker.media.sources import open_video
 from tracker.structures import Detections, FloatArray, Frame, Image, Tracks
 from tracker.tracking.camera import CameraMotion, CameraMotionEstimator
 from tracker.tracking.forecast import Fans
-from tracker.tracking.online import Tracker, warm_up
+from tracker.tracking.online import Tracker
 from tracker.tracking.pixels import PixelTracker
 from tracker.tracking.pixels import warm_up as warm_up_pixels
+from tracker.tracking.warming import warm_up
 
 
 @dataclass(frozen=True, slots=True, eq=False)

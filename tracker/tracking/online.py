@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from tracker.config import Config
 from tracker.errors import ConfigurationError
 from tracker.mixture.exclusive import MOST_RATIO, association_marginals, independent_marginals, most_probable_claims
-from tracker.mixture.kernels import compiling, kernel
+from tracker.mixture.kernels import kernel
 from tracker.structures import TRACK, Detections, FloatArray, IntArray, Tracks
 from tracker.tracking.appearance import (
     Looks,
@@ -88,7 +88,7 @@ def _responsibilities(
 
 
 @kernel()
-def _advance(
+def advance(
     components: Records,
     scene_before: Records,
     counts_before: Records,
@@ -123,28 +123,17 @@ def _advance(
     bring_to_step(p, tau)
     scene[0] = scene_before[0]
     observed = observe(boxes_xyxy, scores, labels, p)
-    n = len(observed.scores)
 
     # Last frame's mixture, moved and widened, is the prior of this frame.
     predicted = alive[: len(components)]
     predict(components, scene_before, affine, tau, p, predicted)
-    S = innovation_variances(predicted, scene, p)
-    graph, visible, cover, sure, log_evidence = e_step(predicted, S, scene, observed, looks, p)
-    row_start, column, beta = graph
-    detection, confidence = _claim(row_start, column, beta, n, p)
-    z = _innovations(predicted, S, observed.measured, detection)
-    adapt(predicted, scene, z, confidence, observed.scores, detection, tau, p)
-    _m_step(predicted, scene_before, observed, graph, detection, confidence, z, visible, tau, p)
+    found = find(predicted, scene_before, scene, observed, looks, tau, p)
+    graph, visible, detection, cover, sure, log_evidence = found
 
     # Birth and death: what nobody claims begins, what has no evidence ends.
-    owner, share = _explained(graph, detection, n)
-    free = free_detections(observed.grid, observed.labels, owner, share, p.veto_iou, p.class_agnostic != 0)
-    kind, classes = classes_seen(observed.labels, counts_before, counts, p.birth_score)
-    chosen = scored_as_objects(free, observed.scores, kind, counts)
-    if p.learn_birth_score:
-        count_claimed(counts[:classes], predicted, detection, observed.scores, kind)
-        follow_chains(counts, chains, observed.grid.boxes_xyxy, observed.scores, kind, free, links)
-        learn_birth_scores(counts[:classes], p.birth_score)
+    free, kind, classes, chosen = left_over(
+        predicted, observed, graph, detection, counts_before, counts, chains, links, p
+    )
     if looks is not None:
         learn_likeness(predicted, observed.detection, sure, looks, scene)
         remember_looks(predicted, cover, looks, tau, p, features_after)
@@ -156,6 +145,61 @@ def _advance(
     pairs, log_unseen = _noted(graph, observed.detection, visible)
     chained = len(free) if p.learn_birth_score else 0
     return survivors + len(chosen), classes, chained, next_id + len(chosen), pairs, log_evidence + log_unseen
+
+
+@kernel()
+def find(
+    predicted: Records,
+    scene_before: Records,
+    scene: Records,
+    observed: Observed,
+    looks: Looks | None,
+    tau: float,
+    p: Record,
+) -> tuple[Graph, FloatArray, IntArray, FloatArray, IntArray, float]:
+    """Find all objects in the frame and move them there, in place, and learn what the scene is like.
+
+    Returns
+    -------
+    The graph of responsibilities, P_D, who claims which detection, cover, who is sure, and the log evidence.
+    """
+    S = innovation_variances(predicted, scene, p)
+    graph, visible, cover, sure, log_evidence = e_step(predicted, S, scene, observed, looks, p)
+    row_start, column, beta = graph
+    detection, confidence = _claim(row_start, column, beta, len(observed.scores), p)
+    z = _innovations(predicted, S, observed.measured, detection)
+    adapt(predicted, scene, z, confidence, observed.scores, detection, tau, p)
+    _m_step(predicted, scene_before, observed, graph, detection, confidence, z, visible, tau, p)
+    return graph, visible, detection, cover, sure, log_evidence
+
+
+@kernel()
+def left_over(
+    predicted: Records,
+    observed: Observed,
+    graph: Graph,
+    detection: IntArray,
+    counts_before: Records,
+    counts: Records,
+    chains: Records,
+    links: Records,
+    p: Record,
+) -> tuple[IntArray, IntArray, int, IntArray]:
+    """Learn from what nobody claims which scores objects have.
+
+    Returns
+    -------
+    Who is free, the class of each detection as a row of ``counts``, how many classes there are, who is to be born.
+    """
+    owner, share = _explained(graph, detection, len(observed.scores))
+    free = free_detections(observed.grid, observed.labels, owner, share, p.veto_iou, p.class_agnostic != 0)
+    kind, classes = classes_seen(observed.labels, counts_before, counts, p.birth_score)
+    chosen = scored_as_objects(free, observed.scores, kind, counts)
+    if p.learn_birth_score:
+        count_claimed(counts[:classes], predicted, detection, observed.scores, kind)
+        follow_chains(counts, chains, observed.grid.boxes_xyxy, observed.scores, kind, free, links)
+        learn_birth_scores(counts[:classes], p.birth_score)
+    return free, kind, classes, chosen
 
 
 @kernel(inline="always")
@@ -387,7 +431,7 @@ def _step(
     if detections.features is not None or len(state.features):
         features = _features(state, detections)
         looks, remembered = Looks(features[len(components) :], features[: len(components)]), np.empty_like(features)
-    count, classes, chained, next_id, pairs, log_evidence = _advance(
+    count, classes, chained, next_id, pairs, log_evidence = advance(
         components,
         state.scene,
         score_counts,
@@ -535,11 +579,3 @@ class Tracker(Holder):
         state = self._state
         rows = _report(state.components, state.frame_index, coasting, self._smoothed, self._anchor)
         return Tracks.of_rows(rows, partial(_told_when_asked, state, self._laws))
-
-
-def warm_up() -> None:
-    """Compile what a frame needs, or load it from the cache of an earlier run."""
-    tracker = Tracker()
-    with compiling():
-        for _ in range(2):
-            tracker.update(Detections([[0.0, 0.0, 10.0, 20.0]]), camera_affine=STILL)

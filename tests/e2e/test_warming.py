@@ -1,0 +1,57 @@
+"""Two processes compile the first frame, and agree on what is to be compiled."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tracker.tracking import warming
+
+REPORT = """
+import json
+from tracker.mixture.exclusive import association_marginals, most_probable_claims
+from tracker.tracking.motion import predict
+from tracker.tracking.online import advance, find, left_over
+from tracker.tracking.warming import warm_up
+warm_up()
+kernels = association_marginals, most_probable_claims, predict, left_over, find, advance
+print(json.dumps({k.py_func.__name__: [sum(k.stats.cache_hits.values()), len(k.signatures)] for k in kernels}))
+"""
+
+
+def warmed_up(cache: Path) -> dict[str, list[int]]:
+    """Return for each kernel, in a process of its own, how often it was found in the cache, and for how many types."""
+    variables = os.environ | {"NUMBA_CACHE_DIR": str(cache)}
+    done = subprocess.run([sys.executable, "-c", REPORT], env=variables, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) == 1, reason="one processor compiles everything itself")
+def test_a_second_process_compiles_one_half_of_what_a_frame_needs(tmp_path: Path) -> None:
+    fresh = warmed_up(tmp_path)
+    halves = {"advance": 0, "find": 0, "association_marginals": 1, "most_probable_claims": 1, "predict": 1}
+    assert fresh == {name: [found, 1] for name, found in {**halves, "left_over": 1}.items()}
+    again = warmed_up(tmp_path)
+    assert again["advance"] == [1, 1]
+    assert again["find"] == [0, 0]
+
+
+def test_a_second_process_that_cannot_work_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    monkeypatch.setattr(warming, "__name__", "tracker.nowhere")
+    monkeypatch.setattr(warming, "_is_compiled", lambda: False)
+    monkeypatch.setattr(warming, "compile_finding", lambda: started.append("finding"))
+    warming.warm_up()
+    assert started == ["finding"]
+
+
+def test_where_python_is_frozen_no_second_process_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warming.sys, "frozen", True, raising=False)
+    monkeypatch.setattr(warming.subprocess, "Popen", None)
+    monkeypatch.setattr(warming, "_is_compiled", lambda: False)
+    warming.warm_up()
