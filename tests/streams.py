@@ -6,13 +6,12 @@ import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import SimpleQueue
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
 
 from tracker.media.camera import Clock
+from tracker.media.closing import Closing
 from tracker.structures import Image
 
 PATIENCE_S = 30.0
@@ -38,7 +37,7 @@ def eventually(condition: Callable[[], bool]) -> None:
     raise AssertionError("it did not come about")
 
 
-class PictureServer:
+class PictureServer(Closing):
     """An HTTP-MJPEG stream on the loopback for one client at a time; pictures that are sent wait for a client."""
 
     def __init__(self, port: int = 0) -> None:
@@ -96,14 +95,6 @@ class PictureServer:
         self._server.server_close()
         self.hang_up()
         self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class ManualClock(Clock):
