@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -139,14 +140,19 @@ def speed(arguments: argparse.Namespace) -> None:
 
 
 def core(arguments: argparse.Namespace) -> None:
+    """Race the trackers in turns, a process each, so that what else the machine does hits all of them alike."""
+    spent_ms: dict[str, dict[int, list[float]]] = {name: {k: [] for k in SIZES} for name in installed()}
+    turns = [(k, name) for k in SIZES for _ in range(arguments.repeats) for name in spent_ms]
+    with ExitStack() as stack:
+        spawn = multiprocessing.get_context("spawn")
+        pools = {name: stack.enter_context(ProcessPoolExecutor(1, mp_context=spawn)) for name in spent_ms}
+        for k, name in progress(turns, "racing", console=Console(stderr=True)):
+            spent_ms[name][k].append(pools[name].submit(_race, name, k).result())
     table = Table(title="processor ms per frame, K objects at constant density")
     for heading in ("tracker", *(f"K={k}" for k in SIZES), "time(2000) / time(100)"):
         table.add_column(heading, justify="left" if heading == "tracker" else "right")
-    for name in installed():
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            row = [
-                statistics.median(pool.submit(_race, name, k).result() for _ in range(arguments.repeats)) for k in SIZES
-            ]
+    for name, by_size in spent_ms.items():
+        row = [statistics.median(by_size[k]) for k in SIZES]
         table.add_row(name, *(f"{ms:.3f}" for ms in row), f"{row[-1] / row[2]:.0f}")
     OUTPUT.print(table)
 
