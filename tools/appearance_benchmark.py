@@ -31,6 +31,7 @@ from rich.table import Table
 
 from tracker import Config, Detections, load_config
 from tracker.app.inputs import Job, chosen_detector, feature_extractor, seen_by
+from tracker.app.warming import warm_up
 from tracker.evaluation.diagnosis import coverage
 from tracker.evaluation.preparation import match, prepare
 from tracker.evaluation.scores import Scores, evaluate
@@ -38,7 +39,6 @@ from tracker.formats.table import TrackTable
 from tracker.media.sources import open_video
 from tracker.structures import FloatArray
 from tracker.tracking.camera import CameraMotionEstimator
-from tracker.tracking.warming import warm_up
 
 FILMS = {
     "MOT17-val-half/MOT17-11": "MOT17-11-val-half.mp4",

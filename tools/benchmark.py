@@ -45,12 +45,12 @@ from rich.progress import track as progress
 from rich.table import Table
 
 from tracker import Detections, Frame, load_config
+from tracker.app.warming import warm_up
 from tracker.evaluation.scores import Scores
-from tracker.tracking.warming import warm_up
 
 OUTPUT = Console(width=None if sys.stdout.isatty() else 120)
 SIZES = (10, 50, 100, 500, 1000, 2000)
-FIRST_FRAME = "from tracker.tracking.warming import warm_up; warm_up()"
+FIRST_FRAME = "from tracker.app.warming import warm_up; warm_up()"
 COLUMNS = {
     "HOTA": "hota",
     "DetA": "det_a",

@@ -26,11 +26,11 @@ from rich.progress import track as progress
 from rich.table import Table
 
 from tracker import Config, Forecaster, Tracker, load_config
+from tracker.app.warming import warm_up
 from tracker.geometry import intersection_over_union, xyxy_to_ltwh
 from tracker.structures import Status
 from tracker.tracking.forecast import HORIZONS_S
 from tracker.tracking.motion import TAU_PER_S
-from tracker.tracking.warming import warm_up
 
 STRIDE_S, LEAST_IOU, LEAST_HITS = 0.2, 0.5, 3
 PEDESTRIAN = 1

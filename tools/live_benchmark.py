@@ -29,10 +29,10 @@ import numpy as np
 from tracker import load_config
 from tracker.app.hub import LiveStats
 from tracker.app.live import LiveJob, run_live
+from tracker.app.warming import warm_up
 from tracker.media import camera
 from tracker.media.camera import Clock
 from tracker.structures import Image
-from tracker.tracking.warming import warm_up
 
 LOOP_FRAMES = 240
 OBJECTS = 12

@@ -17,6 +17,7 @@ import numpy as np
 from peers import PEERS
 
 from tracker import Config, Detections, Tracker, Tracks
+from tracker.app.warming import warm_up
 from tracker.evaluation.scores import Evaluation, combine, evaluate
 from tracker.formats.motchallenge import (
     find_sequence_info,
@@ -28,7 +29,6 @@ from tracker.formats.motchallenge import (
 from tracker.formats.table import TrackTable
 from tracker.geometry import xyxy_to_ltwh
 from tracker.structures import Status
-from tracker.tracking.warming import warm_up
 
 DROPPED = 0.025
 JITTER = 0.005

@@ -25,10 +25,10 @@ from rich.table import Table
 
 from tracker import Config, Tracker, load_config
 from tracker.app.refining import Report, table_of, waiting_for_births
+from tracker.app.warming import warm_up
 from tracker.evaluation.scores import Evaluation, combine, evaluate
 from tracker.formats.table import TrackTable
 from tracker.tracking.offline import refine
-from tracker.tracking.warming import warm_up
 
 STAGES: dict[str, dict[str, object] | None] = {
     "online": None,

@@ -22,7 +22,7 @@ def compiled() -> None:
 
     The import waits until here: the folder of the cache is settled after this file is read.
     """
-    from tracker.tracking.warming import warm_up
+    from tracker.app.warming import warm_up
 
     warm_up()
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tracker.tracking import warming
+from tracker.app import warming
 
 REPORT = """
 import json
 from tracker.mixture.exclusive import association_marginals, most_probable_claims
 from tracker.tracking.motion import predict
 from tracker.tracking.online import advance, find, left_over
-from tracker.tracking.warming import warm_up
+from tracker.app.warming import warm_up
 warm_up()
 kernels = association_marginals, most_probable_claims, predict, left_over, find, advance
 print(json.dumps({k.py_func.__name__: [sum(k.stats.cache_hits.values()), len(k.signatures)] for k in kernels}))

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import tracker.tracking.online as module
+from tracker.app.warming import warm_up
 from tracker.config import Config
 from tracker.structures import Detections, Status
 from tracker.tracking.motion import bring_to_step, measurement_variance, predict
 from tracker.tracking.online import Tracker, step
 from tracker.tracking.state import initial_state, parameters
-from tracker.tracking.warming import warm_up
 
 BOX = np.array([100.0, 100.0, 140.0, 200.0])
 ELSEWHERE = np.array([600.0, 300.0, 640.0, 400.0])

@@ -32,6 +32,7 @@ from tracker.app.inputs import (
     feature_extractor,
     seen_by,
 )
+from tracker.app.warming import warm_up
 from tracker.config import Config
 from tracker.detection.base import NeuralDetector
 from tracker.detection.recorded import RecordedDetector
@@ -46,8 +47,6 @@ from tracker.tracking.camera import CameraMotion, CameraMotionEstimator
 from tracker.tracking.forecast import Fans
 from tracker.tracking.online import Tracker
 from tracker.tracking.pixels import PixelTracker
-from tracker.tracking.pixels import warm_up as warm_up_pixels
-from tracker.tracking.warming import warm_up as warm_up_boxes
 
 _POLL_S = 0.02  # keys, pauses and signals are looked at this often while no picture comes
 _RECENT_FRAMES = 100
@@ -275,7 +274,7 @@ class _Follower:
 
     def warm_up(self) -> None:
         """Compile what a frame needs."""
-        warm_up_boxes() if self._segmenter is None else warm_up_pixels()
+        warm_up(self._job.config.tracking.observations)
 
     def follow(self, captured: Captured) -> _Seen | None:
         """Take in a picture; return what is seen in it, None when the detector failed."""

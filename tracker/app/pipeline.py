@@ -23,6 +23,7 @@ from tracker.app.inputs import Detect, Input, Job, open_input
 from tracker.app.outputs import DETECTIONS, DIAGNOSTICS, EVENTS, OVERLAY, TRACKS, RunFolder
 from tracker.app.refining import Report, refine_reports, waiting_for_births
 from tracker.app.stages import StageTimes, ahead, batched, flat
+from tracker.app.warming import warm_up
 from tracker.config import Config
 from tracker.errors import ConfigurationError
 from tracker.media.overlay import OverlayPainter
@@ -34,8 +35,6 @@ from tracker.tracking.camera import CameraMotion, CameraMotionEstimator
 from tracker.tracking.forecast import Fans
 from tracker.tracking.online import Tracker
 from tracker.tracking.pixels import PixelTracker
-from tracker.tracking.pixels import warm_up as warm_up_pixels
-from tracker.tracking.warming import warm_up
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -236,7 +235,7 @@ def run(
             track_file = folder.add(TrackFile(folder.path / TRACKS, classes=source.class_names is not None))
             learned = _learned(folder) if diagnostics else None
             progress(Progress("compiling (once)", total=source.frame_count))
-            warm_up() if source.segmenter is None else warm_up_pixels()
+            warm_up(job.config.tracking.observations)
             began_s, began_processor_s = time.perf_counter(), time.process_time()
             steps = _tracked(source, job.config, summary.stages, with_drawn=overlay_video is not None, learned=learned)
             if _is_offline(job.config):

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from tracker.config import Config
 from tracker.mixture.exclusive import association_marginals, most_probable_claims
 from tracker.mixture.kernels import compiling
 from tracker.structures import Detections
+from tracker.tracking import pixels
 from tracker.tracking.evidence import Observed
 from tracker.tracking.gating import grid_of
 from tracker.tracking.holding import STILL
@@ -32,8 +33,11 @@ _PATIENCE_S = 60.0
 _BOX = np.array([[0.0, 0.0, 10.0, 20.0]])
 
 
-def warm_up() -> None:
+def warm_up(observations: Literal["boxes", "pixels"] = "boxes") -> None:
     """Compile what a frame needs, or load it from the cache of an earlier run."""
+    if observations == "pixels":
+        pixels.warm_up()
+        return
     tracker = Tracker()
     with compiling():
         if not _is_compiled():
