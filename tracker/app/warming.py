@@ -59,7 +59,7 @@ def _second_process() -> Iterator[None]:
         yield
         return
     nowhere = subprocess.DEVNULL
-    command = [sys.executable, "-m", __name__]
+    command = [sys.executable, "-P", "-m", __name__]  # not a package of this name in the folder worked in
     with subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=nowhere) as process:
         try:
             yield
