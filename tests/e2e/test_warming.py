@@ -34,8 +34,14 @@ def warmed_up(cache: Path) -> dict[str, list[int]]:
 @pytest.mark.skipif((os.cpu_count() or 1) == 1, reason="one processor compiles everything itself")
 def test_a_second_process_compiles_one_half_of_what_a_frame_needs(tmp_path: Path) -> None:
     fresh = warmed_up(tmp_path)
-    halves = {"advance": 0, "find": 0, "association_marginals": 1, "most_probable_claims": 1, "predict": 1}
-    assert fresh == {name: [found, 1] for name, found in {**halves, "left_over": 1}.items()}
+    assert {signatures for _, signatures in fresh.values()} == {1}
+    # Who compiles the association depends on who comes first; for the rest the first process waits.
+    assert {name: fresh[name][0] for name in ("find", "advance", "predict", "left_over")} == {
+        "find": 0,
+        "advance": 0,
+        "predict": 1,
+        "left_over": 1,
+    }
     again = warmed_up(tmp_path)
     assert again["advance"] == [1, 1]
     assert again["find"] == [0, 0]
