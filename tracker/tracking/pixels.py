@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import Config, PixelsConfig
-from tracker.geometry import xyxy_to_cxywh
+from tracker.geometry import intersection_over_union, xyxy_to_cxywh, xyxy_to_ltwh
 from tracker.mixture.exclusive import association_marginals, most_probable_claims
 from tracker.mixture.kernels import compiling, kernel
 from tracker.structures import (
@@ -454,8 +454,7 @@ def _areas(boxes_xyxy: FloatArray) -> FloatArray:
 
 def _overlaps(box_xyxy: FloatArray, boxes_xyxy: FloatArray) -> FloatArray:
     """Return (N,) the intersection over union of one box with each of others."""
-    common = _intersections(box_xyxy[None], boxes_xyxy)[0]
-    return np.asarray(common / (_areas(box_xyxy[None]) + _areas(boxes_xyxy) - common))
+    return intersection_over_union(xyxy_to_ltwh(box_xyxy[None]), xyxy_to_ltwh(boxes_xyxy))[0]
 
 
 def _boxes(centres: FloatArray, sizes: FloatArray) -> FloatArray:
