@@ -185,7 +185,7 @@ def association_marginals(
     return beta, log_evidence + math.log(ratio)
 
 
-@kernel(no_cpython_wrapper=True)
+@kernel()
 def _settle_square(
     row_start: IntArray, column: IntArray, one: int, other: int, psi: FloatArray, mu: FloatArray, nu: FloatArray
 ) -> bool:
@@ -271,7 +271,7 @@ def most_probable_claims(row_start: IntArray, column: IntArray, responsibilities
     return claim
 
 
-@kernel(no_cpython_wrapper=True)
+@kernel()
 def _settle(
     row_start: IntArray,
     column: IntArray,

@@ -40,7 +40,7 @@ NEGLIGIBLE_SHIFT = 1e-3
 """Probability of a moving image below which nothing is shifted, which spares a still camera the second look."""
 
 
-@kernel(no_cpython_wrapper=True)
+@kernel()
 def _logit(probability: float) -> float:
     return math.log(probability / (1.0 - probability))
 
@@ -332,7 +332,7 @@ def refine(
     return shift, shifted
 
 
-@kernel(no_cpython_wrapper=True)
+@kernel()
 def _common_motion(i: int, S: FloatArray, scene: Records, teacher: IntArray, e: FloatArray, shift: FloatArray) -> bool:
     """Write the shift of each object along axis i, learn how likely the image moves, and tell whether it is shifted.
 

@@ -96,7 +96,7 @@ def grid_of(boxes_xyxy: FloatArray) -> Grid:
     return Grid(boxes_xyxy, left, top, columns, rows, columns_per_px, rows_per_px, touched, start, member)
 
 
-@kernel(no_cpython_wrapper=True)
+@kernel()
 def _cell(position_px: float, begin_px: float, per_px: float, cells: int) -> int:
     """Return the column or row of a position, the nearest for what lies outside of the grid or is no number."""
     at = (position_px - begin_px) * per_px
@@ -133,7 +133,7 @@ def overlapping_pairs(a_xyxy: FloatArray, grid: Grid) -> tuple[IntArray, IntArra
     return row_start, column, area
 
 
-@kernel(no_cpython_wrapper=True)
+@kernel()
 def _in_ascending_order(
     row_start: IntArray, column: IntArray, area: FloatArray, columns: int
 ) -> tuple[IntArray, IntArray, FloatArray]:
@@ -150,7 +150,7 @@ def _in_ascending_order(
     return row_start, ordered_column, ordered_area
 
 
-@kernel(no_cpython_wrapper=True)
+@kernel()
 def _write_pairs(a_xyxy: FloatArray, grid: Grid, row_start: IntArray, column: IntArray, area: FloatArray) -> int:
     """Write what :func:`overlapping_pairs` returns as far as there is room, and return how many pairs there are."""
     b_xyxy, touched, start, member = grid.boxes_xyxy, grid.touched, grid.start, grid.member
@@ -201,7 +201,7 @@ def overlaps_among(grid: Grid) -> tuple[IntArray, FloatArray]:
         room = count
 
 
-@kernel(no_cpython_wrapper=True)
+@kernel()
 def _write_overlaps(grid: Grid, pair: IntArray, area: FloatArray) -> int:
     """Write what :func:`overlaps_among` returns as far as there is room, and return how many pairs there are."""
     boxes, touched, start, member = grid.boxes_xyxy, grid.touched, grid.start, grid.member

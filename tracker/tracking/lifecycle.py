@@ -65,25 +65,26 @@ def free_detections(
         if owner[j] < 0 and claimed_share[j] < 0.5:
             free[count] = j
             count += 1
+    if count == 0:
+        return free[:0]
+    boxes = boxes_of(grid.boxes_xyxy, free[:count])
+    start, other, area = overlapping_pairs(boxes, grid)
     kept = 0
-    if count > 0:
-        boxes = boxes_of(grid.boxes_xyxy, free[:count])
-        start, other, area = overlapping_pairs(boxes, grid)
-        for c in range(count):
-            vetoed = False
-            for e in range(start[c], start[c + 1]):
-                j = other[e]
-                same = class_agnostic or labels[free[c]] == labels[j]
-                union = box_area(boxes, c) + box_area(grid.boxes_xyxy, j) - area[e]
-                if owner[j] >= 0 and same and area[e] > veto_iou * union:
-                    vetoed = True
-            if not vetoed:
-                free[kept] = free[c]
-                kept += 1
+    for c in range(count):
+        vetoed = False
+        for e in range(start[c], start[c + 1]):
+            j = other[e]
+            same = class_agnostic or labels[free[c]] == labels[j]
+            union = box_area(boxes, c) + box_area(grid.boxes_xyxy, j) - area[e]
+            if owner[j] >= 0 and same and area[e] > veto_iou * union:
+                vetoed = True
+        if not vetoed:
+            free[kept] = free[c]
+            kept += 1
     return free[:kept]
 
 
-@kernel(no_cpython_wrapper=True)
+@kernel()
 def boxes_of(boxes_xyxy: FloatArray, rows: IntArray) -> FloatArray:
     """Return the chosen rows, as indexing does, which would take long to compile."""
     chosen = np.empty((len(rows), 4))
@@ -256,7 +257,7 @@ def follow_chains(
                 counts[chains[c].kind].clutter[chains[c].bins[past]] += 1.0
 
 
-@kernel(no_cpython_wrapper=True)
+@kernel()
 def _linked(start: IntArray, column: IntArray, iou: FloatArray, columns: int) -> IntArray:
     """Return for each row the column it is linked with, -1 for none: one to one, the greatest overlap first.
 

@@ -130,10 +130,9 @@ def velocity_persistence(scene: Records, tau: float, p: Record) -> FloatArray:
     with the prior of n0 that all of it lasts. It holds for the part of the step beyond ``steady_tau``:
     rho^(1 - steady_tau / tau).
     """
-    lasts = np.empty(2)
-    for i in range(2):
-        lasts[i] = 1.0
-        if p.persistence and tau > p.steady_tau:
+    lasts = np.ones(2)
+    if p.persistence and tau > p.steady_tau:
+        for i in range(2):
             cross, square = scene[0].velocity_cross[i], scene[0].velocity_square[i]
             rho = (PERSISTENCE_PRIOR + cross) / (PERSISTENCE_PRIOR + square)
             lasts[i] = min(max(rho, LEAST_PERSISTENCE), MOST_PERSISTENCE) ** (1.0 - p.steady_tau / tau)
@@ -326,7 +325,7 @@ def adapt(
     s.process_size = _bounded(s.process_size, p.process_rate * share * 2.0 * lag_size / n)
 
 
-@kernel(no_cpython_wrapper=True)
+@kernel()
 def _bounded(factor: float, step: float) -> float:
     return min(max(factor * math.exp(step), 0.25), 4.0)
 

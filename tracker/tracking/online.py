@@ -278,8 +278,7 @@ def _explained(graph: Graph, detection: IntArray, columns: int) -> tuple[IntArra
     """Return (N,) who claims each detection, -1 for nobody, and (N,) the share that all components have in it."""
     row_start, column, beta = graph
     owner, share = np.empty(columns, np.int64), np.zeros(columns)
-    for j in range(columns):
-        owner[j] = -1
+    owner[:] = -1
     for k in range(len(detection)):
         if detection[k] >= 0:
             owner[detection[k]] = k
