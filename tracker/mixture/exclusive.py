@@ -25,7 +25,14 @@ UNCLAIMED_COST = 20.0
 NEGLIGIBLE = 1e-4
 """Pairs whose responsibility is not above this are never claimed."""
 MOST_RATIO = 1e100
-"""Ratios are multiplied as far as floating point allows, and one logarithm is taken of them all."""
+
+
+@kernel(inline="always")
+def banked(log_sum: float, ratio: float) -> tuple[float, float]:
+    """Return both anew: a product of ratios goes on until floating point ends; then its logarithm joins the sum."""
+    if 1.0 / MOST_RATIO < ratio < MOST_RATIO:
+        return log_sum, ratio
+    return log_sum + math.log(ratio), 1.0
 
 
 @kernel()
@@ -101,10 +108,7 @@ def association_marginals(
         if row_start[seed + 1] - first == 1 and column_start[j + 1] - column_start[j] == 1:
             beta[first] = psi[first] / (1.0 + psi[first])
             if with_evidence:
-                ratio *= 1.0 + psi[first]
-                if ratio > MOST_RATIO:
-                    log_evidence += math.log(ratio)
-                    ratio = 1.0
+                log_evidence, ratio = banked(log_evidence, ratio * (1.0 + psi[first]))
             continue
 
         # Collect the connected component, breadth first.
@@ -170,18 +174,12 @@ def association_marginals(
             if with_evidence:
                 for e in range(start, stop):
                     total /= 1.0 + mu[e] * nu[e]
-                ratio *= total
-                if not 1.0 / MOST_RATIO < ratio < MOST_RATIO:
-                    log_evidence += math.log(ratio)
-                    ratio = 1.0
+                log_evidence, ratio = banked(log_evidence, ratio * total)
         for r in range(column_count if with_evidence else 0):
             total = 1.0
             for c in range(column_start[column_list[r]], column_start[column_list[r] + 1]):
                 total += mu[column_pair[c]]
-            ratio *= total
-            if ratio > MOST_RATIO:
-                log_evidence += math.log(ratio)
-                ratio = 1.0
+            log_evidence, ratio = banked(log_evidence, ratio * total)
     return beta, log_evidence + math.log(ratio)
 
 

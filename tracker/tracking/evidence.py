@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from tracker.mixture.exclusive import MOST_RATIO
+from tracker.mixture.exclusive import banked
 from tracker.mixture.kernels import kernel
 from tracker.structures import FloatArray, IntArray
 from tracker.tracking.gating import Grid, box_area, grid_of, overlapping_pairs, overlaps_among
@@ -356,15 +356,13 @@ def _common_motion(i: int, S: FloatArray, scene: Records, teacher: IntArray, e: 
             total += weight[t] * e[t]
             total_weight += weight[t]
         common = total / total_weight
-    evidence, ratio = 0.0, 1.0
+    log_ratio, ratio = 0.0, 1.0
     for t in range(n):
         V = S[teacher[t], i]
         expected[t] = (total - weight[t] * e[t]) / (total_weight - weight[t] + 1.0 / V)
         rest = e[t] - expected[t]
-        ratio *= (3.0 * V + rest * rest) / (3.0 * V + e[t] * e[t])
-        if not 1.0 / MOST_RATIO < ratio < MOST_RATIO or t == n - 1:
-            evidence -= 2.0 * math.log(ratio)
-            ratio = 1.0
+        log_ratio, ratio = banked(log_ratio, ratio * ((3.0 * V + rest * rest) / (3.0 * V + e[t] * e[t])))
+    evidence = -2.0 * (log_ratio + math.log(ratio))
     odds = math.exp(min(max(evidence, -30.0), 30.0))
     prior = scene[0].shift_prior[i]
     moving = prior * odds / (1.0 - prior + prior * odds)

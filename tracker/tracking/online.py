@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from tracker.config import Config
 from tracker.errors import ConfigurationError
-from tracker.mixture.exclusive import MOST_RATIO, association_marginals, independent_marginals, most_probable_claims
+from tracker.mixture.exclusive import association_marginals, banked, independent_marginals, most_probable_claims
 from tracker.mixture.kernels import kernel
 from tracker.structures import TRACK, Detections, FloatArray, IntArray, Tracks
 from tracker.tracking.appearance import (
@@ -293,13 +293,10 @@ def _noted(graph: Graph, frame_row: IntArray, visible: FloatArray) -> tuple[Reco
     row_start, column, beta = graph
     pairs, log_unseen, unseen = np.empty(len(column), PAIR), 0.0, 1.0
     for k in range(len(visible)):
-        unseen *= 1.0 - visible[k]
-        if unseen < 1.0 / MOST_RATIO or k == len(visible) - 1:
-            log_unseen += math.log(unseen)
-            unseen = 1.0
+        log_unseen, unseen = banked(log_unseen, unseen * (1.0 - visible[k]))
         for e in range(row_start[k], row_start[k + 1]):
             pairs[e].row, pairs[e].column, pairs[e].responsibility = k, frame_row[column[e]], beta[e]
-    return pairs, log_unseen
+    return pairs, log_unseen + math.log(unseen)
 
 
 @kernel(inline="always")
