@@ -37,6 +37,11 @@ IMAGENET_DEVIATION_RGB: Channels = (0.229, 0.224, 0.225)
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _may_be_empty(cls, value: Any) -> Any:
+        return {} if value is None else value  # YAML's way of saying that nothing stands under a heading
+
 
 class BackgroundConfig(_Section):
     """Foreground by background subtraction, for a camera that stands still."""
@@ -221,7 +226,9 @@ class AssociationConfig(_Section):
     hiding: Share = Field(0.9, description="share of the detection probability lost when wholly covered")
     detection_decay: Share = Field(0.99, description="detection probability kept per 1/25 s without a detection")
     direction: NotNegative = Field(0.5, description="weight of the consistency of direction, in nats")
-    claim: Probability = Field(0.1, description="least responsibility of a claimed detection")
+    claim: Probability = Field(
+        0.1, description="least responsibility of a claimed detection, where not many objects share many alike"
+    )
 
 
 class TimeLawsConfig(_Section):
@@ -616,7 +623,9 @@ def _override(tree: dict[str, Any], override: str) -> None:
     *sections, last = key.strip().split(".")
     place = tree
     for section in sections:
-        place = place.setdefault(section, {})
+        if place.get(section) is None:
+            place[section] = {}
+        place = place[section]
         if not isinstance(place, dict):
             raise ConfigurationError(f"--set {override}: {section} is a value, not a section")
     place[last] = _parse(value, f"--set {override}")

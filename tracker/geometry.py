@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracker.structures import FloatArray
 
@@ -28,8 +29,31 @@ def intersection_over_union(a_ltwh: FloatArray, b_ltwh: FloatArray) -> FloatArra
 
     The table is dense: it is meant for evaluation, where both sides are the few boxes of one frame.
     """
-    a, b = a_ltwh[:, None, :], b_ltwh[None, :, :]
-    inner = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    overlap = np.clip(inner, 0.0, None).prod(axis=-1)
-    union = a[..., 2:].prod(axis=-1) + b[..., 2:].prod(axis=-1) - overlap
-    return overlap / np.maximum(union, 1e-9)
+    return intersection_over_union_by_row(a_ltwh[:, None, :], b_ltwh[None, :, :])
+
+
+def intersection_over_union_by_row(a_ltwh: FloatArray, b_ltwh: FloatArray) -> FloatArray:
+    """Return the intersection over union of each box of (..., 4) with the one that stands in the same place."""
+    low = np.maximum(a_ltwh[..., :2], b_ltwh[..., :2])
+    high = np.minimum(a_ltwh[..., :2] + a_ltwh[..., 2:], b_ltwh[..., :2] + b_ltwh[..., 2:])
+    overlap = np.clip(high - low, 0.0, None).prod(axis=-1)
+    union = a_ltwh[..., 2:].prod(axis=-1) + b_ltwh[..., 2:].prod(axis=-1) - overlap
+    return np.asarray(overlap / np.maximum(union, 1e-9))
+
+
+def carried(boxes_xyxy: FloatArray, maps: NDArray[np.floating]) -> FloatArray:
+    """Carry boxes by the camera's motion: the centre by the map, the size by its scale.
+
+    Parameters
+    ----------
+    boxes_xyxy
+        (N, 4) left, top, right, bottom.
+    maps
+        An affine map, (2, 3) or (3, 3), or (N, 2, 3) or (N, 3, 3): one for each box.
+    """
+    linear = maps[..., :2, :2]
+    grown = np.sqrt(np.abs(np.linalg.det(linear)))[..., None]
+    low, high = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
+    centres = np.einsum("...ij,...j->...i", linear, (low + high) / 2.0) + maps[..., :2, 2]
+    halves = (high - low) / 2.0 * grown
+    return np.concatenate([centres - halves, centres + halves], axis=1)

@@ -15,6 +15,7 @@ from tracker.mixture.exclusive import (
     association_marginals,
     by_column,
     independent_marginals,
+    is_worth_claiming,
     most_probable_claims,
 )
 
@@ -206,7 +207,9 @@ def test_independent_objects_know_nothing_of_each_other():
     row_start, _, values = sparse(log_odds)
     before = values.copy()
     expected = np.exp(log_odds - np.logaddexp(0.0, logsumexp(log_odds, axis=1, keepdims=True)))
-    np.testing.assert_allclose(independent_marginals(row_start, values), expected[log_odds > -np.inf])
+    beta, log_evidence = independent_marginals(row_start, values)
+    np.testing.assert_allclose(beta, expected[log_odds > -np.inf])
+    assert log_evidence == pytest.approx(np.logaddexp(0.0, logsumexp(log_odds, axis=1)).sum())
     np.testing.assert_array_equal(values, before)
 
 
@@ -265,3 +268,30 @@ def test_an_object_gives_way_to_anothers_only_detection_when_it_has_a_second_one
     np.testing.assert_array_equal(claim, [1, 2])
     expected, _ = private_columns_assignment(beta)
     np.testing.assert_array_equal(expected, [1, 0])
+
+
+@pytest.mark.parametrize(
+    ("beta", "expected"),
+    [
+        ([0.101], True),  # above the least
+        ([0.1], False),  # by itself a row that most probably owns nothing
+        ([0.1] * 5, False),  # as likely to own nothing as something
+        ([0.1] * 6, True),
+        ([0.05, 0.5], False),  # a tenth of what the row should have had
+        ([0.08, 0.16, 0.16, 0.16], False),
+        ([0.081, 0.16, 0.16, 0.16], True),
+    ],
+)
+def test_small_responsibilities_are_worth_a_claim_where_many_share_alike(beta, expected):
+    row_start = np.array([0, 1, 1 + len(beta)])
+    assert is_worth_claiming(row_start, np.array([0.9, *beta]), 1, 1, 0.1) is expected
+    assert not is_worth_claiming(row_start, np.array([0.9, *beta]), 1, -1, 0.1)
+
+
+@pytest.mark.parametrize("log_odds", [12.0, 50.0])
+def test_more_objects_than_detections_never_share_more_than_there_is(log_odds):
+    """Ten objects, all but sure of being one of nine detections: the slowest case for the messages."""
+    row_start, column, values = sparse(np.full((10, 9), log_odds))
+    beta, _ = association_marginals(row_start, column, values, 9)
+    assert np.bincount(column, beta).max() <= 1.0 + 1e-3
+    np.testing.assert_allclose(beta, beta[0])

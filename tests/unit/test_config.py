@@ -107,6 +107,12 @@ def test_a_bad_value_names_file_key_and_what_is_right(text: str, words: list[str
         assert word in message
 
 
+@pytest.mark.parametrize("overrides", [(), ("tracking.motion.anchor=0.5",)])
+def test_a_heading_with_nothing_under_it_changes_nothing(overrides: tuple[str, ...], write: Write) -> None:
+    path = write("tracking:\n  motion:\noverlay:\n  # crf: 20\n")
+    assert load_config(path, overrides) == load_config(overrides=overrides)
+
+
 def test_crf_is_accepted_up_to_its_limits(write: Write) -> None:
     assert load_config(write("overlay: {crf: 51}")).overlay.crf == 51
     assert load_config(write("overlay: {crf: 0}")).overlay.crf == 0

@@ -288,7 +288,7 @@ def chained(frames, scores=None):
         boxes = np.reshape(rows, (-1, 4)).astype(float)
         score = np.full(len(boxes), 0.42 if scores is None else scores[n])
         links = np.zeros(len(boxes), CHAIN)
-        follow_chains(counts, chains, boxes, score, np.zeros(len(boxes), np.int64), np.arange(len(boxes)), links)
+        follow_chains(counts, chains, boxes, score, np.zeros(len(boxes), np.int64), np.arange(len(boxes)), False, links)
         chains = links
     return counts[0], chains
 
@@ -355,7 +355,7 @@ def test_a_claimed_detection_vetoes_births_of_its_own_class_only(other_class, cl
 def test_only_free_detections_are_chained():
     boxes = np.array([BOX, ELSEWHERE])
     counts, kind, chains = np.zeros(1, SCORE_COUNTS), np.zeros(2, np.int64), np.zeros(1, CHAIN)
-    follow_chains(counts, np.zeros(0, CHAIN), boxes, np.array([0.5, 0.9]), kind, np.array([1]), chains)
+    follow_chains(counts, np.zeros(0, CHAIN), boxes, np.array([0.5, 0.9]), kind, np.array([1]), False, chains)
     np.testing.assert_array_equal(chains["box"], [ELSEWHERE])
     assert chains["bins"][0, 0] == score_bin(0.9)
 
@@ -443,14 +443,31 @@ def test_each_class_learns_what_its_own_scores_mean():
     assert birth_score[2] > 0.75
 
 
-def test_chains_stay_within_their_class():
+@pytest.mark.parametrize(("agnostic", "objects", "clutter"), [(False, [0.0, 0.0], [8.0, 7.0]), (True, [4, 12], [0, 0])])
+def test_chains_stay_within_their_class_unless_objects_may_change_it(agnostic, objects, clutter):
+    """A detection whose class flickers: as one chain, its eighth and all later ones count, each for its own class."""
     counts, chains = np.zeros(2, SCORE_COUNTS), np.zeros(0, CHAIN)
     for n in range(16):
         links = np.zeros(1, CHAIN)
-        follow_chains(counts, chains, BOX[None], np.array([0.42]), np.array([n % 2]), np.array([0]), links)
+        follow_chains(counts, chains, BOX[None], np.array([0.42]), np.array([n % 2]), np.array([0]), agnostic, links)
         chains = links
-    assert counts["objects"].sum() == 0.0
-    assert counts["clutter"].sum(axis=1).tolist() == [8.0, 7.0]
+    assert counts["objects"].sum(axis=1).tolist() == objects
+    assert counts["clutter"].sum(axis=1).tolist() == clutter
+
+
+def test_a_panning_camera_does_not_make_clutter_of_unclaimed_objects():
+    """Told how far the camera turned, the tracker learns from weak scores what it learns with a still one."""
+    still, panned = Tracker(), Tracker()
+    pan, rng = np.array([[1.0, 0.0, 60.0], [0.0, 1.0, 0.0]]), np.random.default_rng(4)
+    boxes = np.array([BOX, ELSEWHERE, [300.0, 300.0, 340.0, 400.0]])
+    for n in range(100):
+        scores = rng.uniform(0.5, 0.69, 3)
+        still.update(Detections(boxes, scores))
+        panned.update(Detections(boxes + n * np.array([60.0, 0.0] * 2), scores), camera_affine=pan if n else None)
+    for name in ("objects", "clutter", "birth_score"):
+        np.testing.assert_allclose(panned.state.score_counts[name], still.state.score_counts[name])
+    assert still.state.score_counts["clutter"].sum() == 0.0
+    assert alive(panned) == alive(still) == [1, 2, 3]
 
 
 def test_the_recent_path_holds_the_newest_centres_last():

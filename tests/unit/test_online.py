@@ -403,6 +403,19 @@ def test_a_saved_state_goes_on_as_if_nothing_had_been(save):
     assert other.state.scene.tobytes() == tracker.state.scene.tobytes()
 
 
+# Crowds
+
+
+@pytest.mark.parametrize("count", [9, 12, 40])
+def test_a_knot_of_objects_that_nothing_tells_apart_is_seen_whole(count):
+    """Each owns any of the detections with a responsibility of 1/count, and all of them are seen in every frame."""
+    rng, tracker = np.random.default_rng(5), Tracker()
+    for n in range(30):
+        boxes = np.tile(BOX + n * np.array([1.0, 0.0] * 2), (count, 1)) + rng.normal(0.0, 0.3, (count, 4))
+        tracks = tracker.update(seen(*boxes))
+    assert tracks.ids.tolist() == list(range(1, count + 1))
+
+
 # Camera
 
 

@@ -175,6 +175,14 @@ def association_marginals(
                 for e in range(start, stop):
                     total /= 1.0 + mu[e] * nu[e]
                 log_evidence, ratio = banked(log_evidence, ratio * total)
+        # Where more rows than columns are all but sure of having one, messages creep: what is missing is taken off.
+        for r in range(0 if settled else column_count):
+            start, stop = column_start[column_list[r]], column_start[column_list[r] + 1]
+            total = 0.0
+            for c in range(start, stop):
+                total += beta[column_pair[c]]
+            for c in range(start, stop if total > 1.0 else start):
+                beta[column_pair[c]] /= total
         for r in range(column_count if with_evidence else 0):
             total = 1.0
             for c in range(column_start[column_list[r]], column_start[column_list[r] + 1]):
@@ -215,16 +223,23 @@ def _settle_square(
 
 
 @kernel()
-def independent_marginals(row_start: IntArray, log_odds: FloatArray) -> FloatArray:
-    """Return (E,) responsibilities when each row chooses by itself: psi_kj / (1 + sum over j of psi_kj)."""
+def independent_marginals(row_start: IntArray, log_odds: FloatArray) -> tuple[FloatArray, float]:
+    """Return the responsibilities, and the log evidence, when each row chooses by itself.
+
+    ::
+
+        beta_kj = psi_kj / (1 + sum over j of psi_kj),   evidence = prod over k of (1 + sum over j of psi_kj)
+    """
     psi = np.exp(log_odds)
+    log_evidence, ratio = 0.0, 1.0
     for k in range(len(row_start) - 1):
         total = 1.0
         for e in range(row_start[k], row_start[k + 1]):
             total += psi[e]
         for e in range(row_start[k], row_start[k + 1]):
             psi[e] /= total
-    return psi
+        log_evidence, ratio = banked(log_evidence, ratio * total)
+    return psi, log_evidence + math.log(ratio)
 
 
 @kernel()
@@ -267,6 +282,38 @@ def most_probable_claims(row_start: IntArray, column: IntArray, responsibilities
     if losers:
         _settle(row_start, column, responsibilities, claim, owner, loser[:losers])
     return claim
+
+
+@kernel(inline="always")
+def is_worth_claiming(
+    row_start: IntArray, responsibilities: FloatArray, row: int, pair: int, least_responsibility: float
+) -> bool:
+    """Tell whether a row is to have the pair that it claims (-1: it claims none, and has none).
+
+    A small responsibility may mean two things: the row owns nothing, or it owns something, and many rows that are
+    alike share many observations alike. In a knot of K objects every responsibility is about 1/K, and still each of
+    them is seen: a row that is more likely to own an observation than none may have one that hardly any other excels.
+
+    Parameters
+    ----------
+    row_start
+        The graph, see :func:`association_marginals`.
+    responsibilities
+        (E,) of the pairs.
+    row, pair
+        Who claims which.
+    least_responsibility
+        Above this a claim stands whatever the others are.
+    """
+    if pair < 0:
+        return False
+    if responsibilities[pair] > least_responsibility:
+        return True
+    total, best = 0.0, 0.0
+    for e in range(row_start[row], row_start[row + 1]):
+        total += responsibilities[e]
+        best = max(best, responsibilities[e])
+    return total > 0.5 and responsibilities[pair] > 0.5 * best
 
 
 @kernel()

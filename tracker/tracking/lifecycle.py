@@ -198,6 +198,7 @@ def follow_chains(
     scores: FloatArray,
     kind: IntArray,
     free: IntArray,
+    class_agnostic: bool,
     links: Records,
 ) -> None:
     """Chain unclaimed detections from frame to frame and count what became of them.
@@ -208,11 +209,13 @@ def follow_chains(
     Parameters
     ----------
     chains
-        (C,) of the last frame.
+        (C,) of the last frame, in this one's pixels.
     kind
         (N,) row of each detection's class in ``counts``.
     free
         (F,) detections that belong to nobody.
+    class_agnostic
+        Whether a detection of another class may continue a chain.
     links
         At least (F,); the new chains are written to its beginning.
     """
@@ -227,7 +230,7 @@ def follow_chains(
     start, other, area = overlapping_pairs(boxes, grid_of(before))
     for f in range(len(free)):
         for e in range(start[f], start[f + 1]):
-            same = kind[free[f]] == chains[other[e]].kind
+            same = class_agnostic or kind[free[f]] == chains[other[e]].kind
             area[e] = area[e] / (box_area(boxes, f) + box_area(before, other[e]) - area[e]) if same else 0.0
     followed = _linked(start, other, area, len(chains))
     for f in range(len(free)):

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.geometry import carried
 from tracker.structures import FloatArray, IntArray, Status, Tracks
 
 
@@ -153,14 +154,7 @@ def _bridged(held: Held, start: Tracks, end: Tracks, w: float, to_held: NDArray[
 def _carried(tracks: Tracks, affine: NDArray[np.floating]) -> Tracks:
     """Carry boxes and covariances by a (3, 3) affine map: centres by the map, sizes by its scale."""
     determinant = abs(np.linalg.det(affine[:2, :2]))
-    low, high = tracks.boxes_xyxy[:, :2], tracks.boxes_xyxy[:, 2:]
-    centres = (low + high) / 2.0 @ affine[:2, :2].T + affine[:2, 2]
-    halves = (high - low) / 2.0 * np.sqrt(determinant)
-    return replace(
-        tracks,
-        boxes_xyxy=np.concatenate([centres - halves, centres + halves], axis=1),
-        covariances=tracks.covariances * determinant,
-    )
+    return replace(tracks, boxes_xyxy=carried(tracks.boxes_xyxy, affine), covariances=tracks.covariances * determinant)
 
 
 def _rows(held: Held, ids: IntArray) -> IntArray:

@@ -14,7 +14,14 @@ from numpy.typing import ArrayLike
 
 from tracker.config import Config
 from tracker.errors import ConfigurationError
-from tracker.mixture.exclusive import association_marginals, banked, independent_marginals, most_probable_claims
+from tracker.geometry import carried
+from tracker.mixture.exclusive import (
+    association_marginals,
+    banked,
+    independent_marginals,
+    is_worth_claiming,
+    most_probable_claims,
+)
 from tracker.mixture.kernels import kernel
 from tracker.structures import TRACK, Detections, FloatArray, IntArray, Tracks
 from tracker.tracking.appearance import (
@@ -81,10 +88,10 @@ from tracker.tracking.uncertainty import ErrorLaws, continuity, error_covariance
 def _responsibilities(
     row_start: IntArray, column: IntArray, log_odds: FloatArray, columns: int, kind: int, with_evidence: bool
 ) -> tuple[FloatArray, float]:
-    """Return the responsibilities of all pairs and, where wanted, the log evidence (0 where the kind has none)."""
+    """Return the responsibilities of all pairs and, where wanted, the log evidence."""
     if kind == EXCLUSIVE:
         return association_marginals(row_start, column, log_odds, columns, with_evidence)
-    return independent_marginals(row_start, log_odds), 0.0
+    return independent_marginals(row_start, log_odds)
 
 
 @kernel()
@@ -197,7 +204,8 @@ def left_over(
     chosen = scored_as_objects(free, observed.scores, kind, counts)
     if p.learn_birth_score:
         count_claimed(counts[:classes], predicted, detection, observed.scores, kind)
-        follow_chains(counts, chains, observed.grid.boxes_xyxy, observed.scores, kind, free, links)
+        agnostic = p.class_agnostic != 0
+        follow_chains(counts, chains, observed.grid.boxes_xyxy, observed.scores, kind, free, agnostic, links)
         learn_birth_scores(counts[:classes], p.birth_score)
     return free, kind, classes, chosen
 
@@ -256,7 +264,7 @@ def _claim(
     detection, confidence = np.empty(len(claim), np.int64), np.empty(len(claim))
     for k in range(len(claim)):
         detection[k], confidence[k] = -1, 0.0
-        if claim[k] >= 0 and beta[claim[k]] > p.claim:
+        if is_worth_claiming(row_start, beta, k, claim[k], p.claim):
             detection[k], confidence[k] = column[claim[k]], beta[claim[k]]
     return detection, confidence
 
@@ -421,6 +429,11 @@ def _step(
     camera_affine: ArrayLike | None,
 ) -> tuple[TrackerState, StepInfo]:
     tau, time_s = elapsed_tau(state, time_s)
+    affine, chains = STILL, state.chains
+    if camera_affine is not None:
+        affine = checked_affine(camera_affine)
+        chains = chains.copy()
+        chains["box"] = carried(chains["box"], affine)
     components, score_counts = state.components, state.score_counts
     alive, scene, counts, links = room_for_step(len(components), len(detections.scores), len(score_counts))
     looks, remembered = None, NO_FEATURES
@@ -431,12 +444,12 @@ def _step(
         components,
         state.scene,
         score_counts,
-        state.chains,
+        chains,
         detections.boxes_xyxy,
         detections.scores,
         detections.classes,
         looks,
-        STILL if camera_affine is None else checked_affine(camera_affine),
+        affine,
         tau,
         state.next_id,
         parameter,

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tracker.config import Config, PixelsConfig
 from tracker.geometry import intersection_over_union, xyxy_to_cxywh, xyxy_to_ltwh
-from tracker.mixture.exclusive import association_marginals, most_probable_claims
+from tracker.mixture.exclusive import association_marginals, is_worth_claiming, most_probable_claims
 from tracker.mixture.kernels import compiling, kernel
 from tracker.structures import (
     BLOB_TRACK,
@@ -950,7 +950,7 @@ def _claim_silhouettes(
     lost: Records, visible: FloatArray, boxes_xyxy: FloatArray, scores: FloatArray, scene: Records, parameter: Records
 ) -> tuple[IntArray, FloatArray]:
     """Return (K,) the silhouette that shows each, -1 for none, and its responsibility; move those who have one."""
-    p = parameter[0]
+    p = parameter[1]  # as :func:`_predict` has brought it to the step
     observed = observe(boxes_xyxy, scores, np.zeros(len(scores), np.int64), p)
     S = innovation_variances(lost, scene, p)
     row_start, column, log_likelihood = pair_log_likelihoods(
@@ -968,7 +968,7 @@ def _claim_silhouettes(
     silhouette, responsibility = np.full(len(lost), -1), np.zeros(len(lost))
     innovation, claimed = np.empty(4), np.empty(4)
     for k in range(len(lost)):
-        if claim[k] < 0 or beta[claim[k]] <= p.claim:
+        if not is_worth_claiming(row_start, beta, k, claim[k], p.claim):
             continue
         j, responsibility[k] = column[claim[k]], beta[claim[k]]
         silhouette[k] = observed.detection[j]

@@ -136,7 +136,8 @@ class StepInfo(NamedTuple):
     pairs
         (E,) records of :data:`PAIR`.
     log_likelihood
-        Log-likelihood ratio of the frame's detections against all of them being clutter.
+        Log-likelihood ratio of the frame's detections against all of them being clutter. Where responsibilities are
+        not exclusive, each object has it by itself, and detections may count for several.
     """
 
     before: Records
