@@ -62,6 +62,19 @@ def test_a_map_needs_no_video(track: Track, cwd: Path, recorded: Path) -> None:
     assert size_of(cwd / "run" / "tracks-speed.png")[0] > 640
 
 
+def test_images_have_the_rate_that_stands_beside_them(track: Track, cwd: Path, images: list[np.ndarray]) -> None:
+    (cwd / "img").mkdir()
+    for n, image in enumerate(images[:4], 1):
+        cv2.imwrite(str(cwd / "img" / f"{n:06d}.png"), image)
+    (cwd / "seqinfo.ini").write_text("[Sequence]\nframeRate=4\n")
+    (cwd / "results").mkdir()
+    rows = "".join(f"{n},1,{10 * n},10,20,40,0.9,-1,-1,-1\n" for n in range(1, 5))
+    (cwd / "results" / "one.txt").write_text(rows)
+    done = track("heatmap", "--tracks", "results/one.txt", "--video", "img", "-o", "map.png")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1.0 object-seconds" in done.stdout
+
+
 def test_the_runs_own_variances_are_used(track: Track, cwd: Path, recorded: Path) -> None:
     assert track("--detections", recorded, "--fps", "10", "--output", "run", "--diagnostics").returncode == 0
     path = cwd / "run" / "diagnostics.csv"
@@ -125,7 +138,8 @@ def test_fans_are_drawn_on_the_overlay(track: Track, cwd: Path, clip: Path, reco
         (["heatmap", "--tracks", "one.txt", "--frame", "3"], "--frame"),
         (["heatmap", "--tracks", "one.txt", "-o", "no/folder.png"], "no/folder.png: cannot be written"),
         (["heatmap", "--tracks", "one.txt", "--diagnostics", "one.txt"], "has not the header"),
-        (["anomaly", "--tracks", "one.txt", "--fps", "7"], "one.txt: holds 1 tracks; what is"),
+        (["anomaly", "--tracks", "one.txt", "--fps", "7"], "one.txt: holds 1 tracks of several rows; what is"),
+        (["anomaly", "--tracks", "single.txt", "--fps", "7"], "single.txt: holds 0 tracks of several rows; what is"),
         (["--detections", "one.txt", "--forecast", "1"], "--forecast"),
         (["--detections", "one.txt", "--video", "x.mp4", "--forecast", "-1"], "--forecast"),
     ],
@@ -135,11 +149,12 @@ def test_what_cannot_be_used_is_told_and_leaves_nothing(
 ) -> None:
     (cwd / "empty.txt").write_text("")
     (cwd / "one.txt").write_text("1,1,10,10,20,40,0.9,-1,-1,-1\n2,1,12,10,20,40,0.9,-1,-1,-1\n")
+    (cwd / "single.txt").write_text("".join(f"{n},{n},{10 * n},10,20,40,0.9,-1,-1,-1\n" for n in range(1, 8)))
     done = track(*arguments)
     assert done.returncode == 2
     assert problem in done.stderr
     assert "Traceback" not in done.stderr
-    assert {path.name for path in cwd.iterdir()} == {"empty.txt", "one.txt"}
+    assert {path.name for path in cwd.iterdir()} == {"empty.txt", "one.txt", "single.txt"}
 
 
 def test_fans_of_a_known_future_are_refused(track: Track, cwd: Path, clip: Path, recorded: Path) -> None:

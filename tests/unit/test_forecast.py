@@ -180,6 +180,23 @@ def test_a_camera_that_pans_teaches_the_same_as_one_that_stands_still() -> None:
     np.testing.assert_allclose(panned.experience.radii, still.experience.radii, atol=1e-9)
 
 
+def test_a_tracker_that_begins_anew_is_not_held_to_what_was_foretold_before() -> None:
+    """Its identities begin at 1 again, 400 px away: nobody has jumped there."""
+    tracker, forecaster, _ = run_on(walk(np.random.default_rng(4), 60, 1.0), Config())
+    fresh = Forecaster()
+    tracker.reset()
+    for n in range(60):
+        tracker.update(Detections([[500 + n, 0, 520 + n, 60]]), 3.0 + n / RATE_HZ)
+        for each in (forecaster, fresh):
+            each.observe(tracker.state)
+        if n == 0:
+            known = forecaster.experience
+    kept = np.exp(-59 / RATE_HZ / Config().tracking.forecast.memory_s)
+    assert fresh.experience.radii.sum() > 0
+    added = forecaster.experience.radii - kept * known.radii
+    np.testing.assert_allclose(added, fresh.experience.radii, atol=0.02 * known.radii.max())
+
+
 def test_nothing_is_learned_across_a_cut_but_what_was_learned_stays() -> None:
     tracker, forecaster, _ = run_on(walk(np.random.default_rng(4), 60, 1.0), Config())
     known = forecaster.experience

@@ -9,7 +9,7 @@ from tracker import Config, Detections
 from tracker.config import OfflineConfig, TrackingConfig
 from tracker.formats.table import TrackTable
 from tracker.geometry import ltwh_to_xyxy
-from tracker.tracking.offline import as_chains, cumulative_maps, learned_noise, pruned, refine
+from tracker.tracking.offline import Bridges, as_chains, cumulative_maps, learned_noise, pruned, refine
 
 RATE_HZ = 25.0
 SIZE = np.array([40.0, 100.0])
@@ -175,6 +175,50 @@ def test_a_detection_that_is_anothers_is_nobodys_birth() -> None:
     given = {f: Detections(boxes[f - 1 : f]) for f in range(1, 40)}
     result = refine(tracks, config(smooth=0.0), frame_rate_hz=RATE_HZ, detections=given)
     assert len(result) == len(tracks)
+
+
+def test_a_birth_is_found_where_the_camera_moved_it() -> None:
+    """The camera pans by 60 px a frame: without its motion no box overlaps the next frame's."""
+    pan = np.array([[1.0, 0.0, 60.0], [0.0, 1.0, 0.0]])
+    rows = walk(1, range(1, 40), velocity=(60.0, 0.0))
+    boxes = ltwh_to_xyxy(rows[:, 2:6])
+    given = {f: Detections(boxes[f - 1 : f]) for f in range(1, 40)}
+    camera = dict.fromkeys(range(2, 40), pan)
+    for motion, first in ((None, 5), (camera, 4)):
+        result = refine(
+            table(rows[4:]), config(smooth=0.0), frame_rate_hz=RATE_HZ, detections=given, camera_motion=motion
+        )
+        assert result.frames.min() == first
+
+
+def test_a_birth_is_of_the_tracks_class() -> None:
+    tracks = table(walk(1, range(5, 40)))
+    cars = TrackTable(tracks.frames, tracks.ids, tracks.boxes_ltwh, tracks.scores, np.full(len(tracks), 2))
+    boxes = ltwh_to_xyxy(walk(1, range(1, 40))[:, 2:6])
+
+    def first_frame(label: int | None, *, agnostic: bool = False) -> int:
+        classes = None if label is None else [label]
+        given = {f: Detections(boxes[f - 1 : f], classes=classes) for f in range(1, 40)}
+        settings = config(smooth=0.0)
+        settings = settings.model_copy(
+            update={"tracking": settings.tracking.model_copy(update={"class_agnostic": agnostic})}
+        )
+        return int(refine(cars, settings, frame_rate_hz=RATE_HZ, detections=given).frames.min())
+
+    assert first_frame(2) == 4
+    assert first_frame(3) == 5
+    assert first_frame(3, agnostic=True) == 4
+    assert first_frame(None) == 4, "detections that state no class are of any"
+
+
+def test_bridges_meet_objects_whatever_point_is_tracked() -> None:
+    """Somebody who stands raises an arm in every second frame: the bridge over it has two thirds of the box."""
+    rows = walk(1, range(1, 80), velocity=(0.0, 0.0))
+    rows[1::2, 3] -= 0.5 * SIZE[1]
+    rows[1::2, 5] *= 1.5
+    for anchor in (0.0, 0.5, 1.0):
+        pieces = [piece for (piece,) in as_chains(table(rows), None, anchor)]
+        assert Bridges(pieces, anchor).over(2)[0] == 1.0
 
 
 def test_nothing_in_nothing_out() -> None:

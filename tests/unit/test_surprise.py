@@ -105,6 +105,22 @@ def test_tracks_of_one_row_have_no_motion_and_are_judged_all_the_same() -> None:
     assert found.ids[0] == 50
 
 
+@pytest.mark.parametrize("moving", [2, 3])
+def test_hardly_anybody_moves(moving: int) -> None:
+    """Thirty tracks of one row, and a few of several: those are kept apart, so that each is judged by the others."""
+    table = walkers()
+    kept = np.isin(table.ids, range(moving))
+    frames, ids = [*table.frames[kept], *[3] * 30], [*table.ids[kept], *range(100, 130)]
+    boxes = [*table.boxes_ltwh[kept], *[[300.0 + 9.0 * n, 400.0, 24.0, 60.0] for n in range(30)]]
+    hardly = TrackTable(frames, ids, boxes)
+    if moving == 2:
+        with pytest.raises(ValueError, match="only 2 tracks have several rows"):
+            surprise(hardly, RATE_HZ)
+    else:
+        for seed in range(5):
+            assert np.isfinite(surprise(hardly, RATE_HZ, seed)[0].scores).all()
+
+
 def test_two_tracks_do_not_say_what_is_ordinary() -> None:
     with pytest.raises(ValueError, match="there are 2 tracks"):
         learn_ordinary(np.zeros((10, 5)), np.arange(10) % 2)

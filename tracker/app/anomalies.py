@@ -105,14 +105,17 @@ def find_anomalies(
     Raises
     ------
     TrackerError
-        For input that cannot be used, fewer than three tracks among it, or output that cannot be written.
+        For input that cannot be used, also where fewer than three tracks have several rows, and for output that cannot
+        be written.
     """
     scene = read_scene(tracks, config, video=video, frame_rate_hz=frame_rate_hz, notice=notice)
     table = scene.table
-    count = len(np.unique(table.ids))
-    if count < FEWEST_TRACKS:
+    moving = np.count_nonzero(np.unique_counts(table.ids).counts > 1)
+    if moving < FEWEST_TRACKS:
         raise FormatError(
-            tracks, None, f"holds {count} tracks; what is ordinary is learned from {FEWEST_TRACKS} or more"
+            tracks,
+            None,
+            f"holds {moving} tracks of several rows; what is ordinary is learned from {FEWEST_TRACKS} or more",
         )
     found, ordinary = surprise(table, scene.frame_rate_hz)
     text = _rows(table, found.scores, found.p)

@@ -161,7 +161,7 @@ def open_input(
         yield _recorded_input(job, recorded, motion, max(promised_frames, recorded.last_frame), rate_hz, stop)
         return
     with open_video(job.video, start=job.start, frames=job.frames) as video:
-        if _tells_rate(job.video):
+        if tells_rate(job.video):
             rates_hz[str(job.video)] = video.frame_rate_hz
         rate_hz = _settle_rate(job, rates_hz, notice)
         yield _video_input(job, video, recorded, segmenter, motion, rate_hz, stop, notice)
@@ -255,7 +255,7 @@ def _settle_rate(job: Job, rates_hz: Mapping[str, float | None], notice: Callabl
     return settled_hz
 
 
-def _tells_rate(video: Path) -> bool:
+def tells_rate(video: Path) -> bool:
     """Tell whether a video has a rate of its own: images have one only through a ``seqinfo.ini``."""
     return video.is_file() or find_sequence_info(video / "image" if video.is_dir() else video) is not None
 

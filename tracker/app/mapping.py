@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tracker.app.inputs import tells_rate
 from tracker.app.outputs import DIAGNOSTICS, TRACKS
 from tracker.app.rates import assumed_rate_hz
 from tracker.config import Config
@@ -112,7 +113,7 @@ def read_scene(
     if video is not None:
         with open_video(video) as source:
             size_px = (source.width_px, source.height_px)
-            if rate_hz is None and video.is_file():
+            if rate_hz is None and tells_rate(video):
                 rate_hz = source.frame_rate_hz
         image = _ground(video, frame)
     if rate_hz is None:
@@ -207,13 +208,16 @@ def grid_csv(grid: Heat) -> str:
 
 def _variances(table: TrackTable, diagnostics: Path | None, config: Config) -> FloatArray:
     """Return (N, 2) variances of the rows' feet: the run's own where known, else the measurement noise."""
-    noise = np.array(config.tracking.motion.measurement_noise[:2])
-    variances = np.asarray((noise * scales(table)[:, None]) ** 2)
+    motion = config.tracking.motion
+    noise = np.array(motion.measurement_noise) ** 2
+    feet = np.array([noise[0], noise[1] + (1.0 - motion.anchor) ** 2 * noise[3]])
+    variances = np.asarray(feet * scales(table)[:, None] ** 2)
     if diagnostics is not None:
         told = read_diagnostics(diagnostics)
         rows = find_rows(table.frames, table.ids, told.frames, told.ids)
         known = rows >= 0
-        variances[known] = told.variances[rows[known], :2]
+        x, y, _, height = told.variances[rows[known]].T
+        variances[known] = np.column_stack([x, y + height / 4.0])  # feet are half a height below the centre
     return variances
 
 

@@ -136,19 +136,27 @@ def learn_ordinary(
     Raises
     ------
     ValueError
-        For fewer than three tracks.
+        For fewer than three tracks, or fewer of which some feature is known.
     """
     names, track = np.unique(tracks, return_inverse=True)
-    if len(names) < FEWEST_TRACKS:
-        raise ValueError(f"there are {len(names)} tracks; what is ordinary is learned from {FEWEST_TRACKS} or more")
     weights = np.ones(len(features)) if fitted is None else fitted.astype(np.float64)
     counted = features[weights > 0]
+    known = np.zeros((len(names), features.shape[1]), np.bool_)
+    np.logical_or.at(known, track[weights > 0], ~np.isnan(counted))
+    fewest = int(known.sum(axis=0).min())
+    if fewest < FEWEST_TRACKS:
+        what = f"there are {len(names)} tracks" if fewest == len(names) else f"only {fewest} tracks have several rows"
+        raise ValueError(f"{what}; what is ordinary is learned from {FEWEST_TRACKS} or more")
     best = min(
         (_mixture(k, seed).fit(counted) for k in range(1, min(_MOST_COMPONENTS, max(1, len(counted) // 20)) + 1)),
         key=lambda fit: fit.bic(counted),
     )
     folds = min(_FOLDS, len(names))
-    fold = np.random.default_rng(seed).permutation(len(names))[track] % folds
+    # Of whom little is known comes last, so that every fold leaves tracks that tell of each feature.
+    order = np.lexsort((np.random.default_rng(seed).permutation(len(names)), ~known.all(axis=1)))
+    place = np.empty(len(names), np.int64)
+    place[order] = np.arange(len(names))
+    fold = place[track] % folds
     masks = _patterns_of(features)
     surprises = {mask.tobytes(): np.full(len(features), np.nan) for mask in masks}
     for n in range(folds):
@@ -169,7 +177,7 @@ def surprise(table: TrackTable, frame_rate_hz: float, seed: int = 0) -> tuple[Su
     Raises
     ------
     ValueError
-        For fewer than three tracks.
+        For fewer than three tracks of several rows.
     """
     features = features_of(table, velocities(table, frame_rate_hz), typical_size(table))
     stride = max(1, round(_FIT_STRIDE_S * frame_rate_hz))

@@ -285,6 +285,8 @@ class Forecaster:
         if camera_affine is not None:
             step = np.vstack([camera_affine, [0.0, 0.0, 1.0]])
             self._past = deque((earlier, step @ to_now) for earlier, to_now in self._past)
+        if self._past and state.frame_index < self._past[-1][0].frame_index:
+            self._past.clear()  # the tracker was reset or taken back: identities may mean others now
         last_s = self._past[-1][0].time_s if self._past else -np.inf
         if state.time_s - last_s < _STRIDE_S:
             return

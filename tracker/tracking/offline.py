@@ -28,11 +28,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.config import Config
-from tracker.formats.table import TrackTable
-from tracker.geometry import ltwh_to_xyxy, xyxy_to_ltwh
+from tracker.formats.table import NOT_STATED, TrackTable
+from tracker.geometry import (
+    carried,
+    intersection_over_union,
+    intersection_over_union_by_row,
+    ltwh_to_xyxy,
+    xyxy_to_ltwh,
+)
 from tracker.structures import Detections, FloatArray, IntArray
-
-_TAU_PER_S = 25.0
+from tracker.tracking.motion import TAU_PER_S
 
 _END_FRAMES = 32  # frames beyond which a filter has forgotten
 _LINK_WEIGHT = np.array([1.0, 0.4, 0.1, 0.1])
@@ -62,7 +67,7 @@ _KICK = np.array([[0.25, 0.5], [0.5, 1.0]])  # white-noise acceleration over one
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Noise:
-    """Standard deviations in units of g, for centre x, bottom y, width and height.
+    """Standard deviations in units of g, for centre x, anchored y, width and height.
 
     Parameters
     ----------
@@ -108,7 +113,7 @@ class Piece:
     frames
         (n,) consecutive frame numbers.
     measured
-        (n, 4) centre x, bottom y, width, height.
+        (n, 4) centre x, anchored y, width, height.
     scores
         (n,) scores.
     """
@@ -158,9 +163,9 @@ def refine(
     table = table.select(table.flags & ~table.imputed).sorted()
     if not len(table):
         return table
-    tau = _TAU_PER_S / frame_rate_hz
+    tau = TAU_PER_S / frame_rate_hz
     if detections is not None:
-        table = with_births(table, detections)
+        table = with_births(table, detections, camera_motion or {}, class_agnostic=config.tracking.class_agnostic)
     maps = None if camera_motion is None else cumulative_maps(camera_motion, int(table.frames.max()))
     chains = as_chains(table, maps, motion.anchor)
     online = Noise(
@@ -174,7 +179,7 @@ def refine(
     pieces = [piece for chain in chains for piece in chain]
     learned = learned_noise(pieces, tau)
     noise = replace(learned, measurement=learned.measurement * max(offline.smooth, _LEAST_SMOOTHING))
-    bridges = Bridges(pieces)
+    bridges = Bridges(pieces, motion.anchor)
     parts = []
     for chain in chains:
         gaps = filled_gaps(chain, online, bridges, tau) if offline.fill else []
@@ -185,8 +190,19 @@ def refine(
     return _table(parts, table.class_names, maps, motion.anchor)
 
 
-def with_births(table: TrackTable, detections: Mapping[int, Detections]) -> TrackTable:
-    """Let each track begin with the detection a frame before its first row, where one overlaps it that is nobody's."""
+def with_births(
+    table: TrackTable,
+    detections: Mapping[int, Detections],
+    camera_motion: Mapping[int, FloatArray],
+    *,
+    class_agnostic: bool,
+) -> TrackTable:
+    """Let each track begin with the detection a frame before its first row, where one overlaps it that is nobody's.
+
+    Of its class, where both are stated, unless objects may change class; the camera's motion between the two frames is
+    taken out.
+    """
+    any_class = class_agnostic or not any(found.classes.any() for found in detections.values())
     order = np.lexsort((table.frames, table.ids))
     first = order[np.flatnonzero(np.diff(table.ids[order], prepend=table.ids[order[0]] - 1))]
     boxes_xyxy = ltwh_to_xyxy(table.boxes_ltwh)
@@ -197,8 +213,11 @@ def with_births(table: TrackTable, detections: Mapping[int, Detections]) -> Trac
             continue
         rows = first[table.frames[first] == frame]
         taken = boxes_xyxy[table.frames == frame - 1]
-        overlap = _iou(boxes_xyxy[rows], found.boxes_xyxy)
-        overlap[:, _iou(found.boxes_xyxy, taken).max(axis=1, initial=0.0) > _TAKEN_IOU] = 0.0
+        moved = carried(found.boxes_xyxy, camera_motion[frame]) if frame in camera_motion else found.boxes_xyxy
+        overlap = _overlaps(boxes_xyxy[rows], moved)
+        overlap[:, _overlaps(found.boxes_xyxy, taken).max(axis=1, initial=0.0) > _TAKEN_IOU] = 0.0
+        labels = table.classes[rows][:, None]
+        overlap[(labels != found.classes) & (labels != NOT_STATED) & (not any_class)] = 0.0
         from scipy.optimize import linear_sum_assignment
 
         for i, j in zip(*linear_sum_assignment(overlap, maximize=True), strict=True):
@@ -215,6 +234,10 @@ def with_births(table: TrackTable, detections: Mapping[int, Detections]) -> Trac
         np.concatenate([table.classes, table.classes[rows]]),
         class_names=table.class_names,
     ).sorted()
+
+
+def _overlaps(a_xyxy: FloatArray, b_xyxy: FloatArray) -> FloatArray:
+    return intersection_over_union(xyxy_to_ltwh(a_xyxy), xyxy_to_ltwh(b_xyxy))
 
 
 def cumulative_maps(camera_motion: Mapping[int, FloatArray], last_frame: int) -> FloatArray:
@@ -234,7 +257,7 @@ def as_chains(table: TrackTable, maps: FloatArray | None, anchor: float) -> list
     frames, ids = table.frames[order], table.ids[order]
     boxes = table.boxes_ltwh[order]
     if maps is not None:
-        boxes = _carried(boxes, maps[frames])
+        boxes = xyxy_to_ltwh(carried(ltwh_to_xyxy(boxes), maps[frames]))
     measured = np.column_stack(
         [boxes[:, 0] + boxes[:, 2] / 2.0, boxes[:, 1] + anchor * boxes[:, 3], boxes[:, 2], boxes[:, 3]]
     )
@@ -439,10 +462,12 @@ class Bridges:
     ----------
     pieces
         The stretches.
+    anchor
+        Height of the point whose y their rows hold: 1 the bottom edge.
     """
 
-    def __init__(self, pieces: Sequence[Piece]) -> None:
-        self._pieces = pieces
+    def __init__(self, pieces: Sequence[Piece], anchor: float) -> None:
+        self._pieces, self._anchor = pieces, anchor
         self._known: dict[int, tuple[float, FloatArray]] = {}
 
     def over(self, gap_frames: int) -> tuple[float, FloatArray]:
@@ -465,7 +490,7 @@ class Bridges:
                 continue
             bridge = piece.measured[:-n] + half / n * (piece.measured[n:] - piece.measured[:-n])
             true = piece.measured[half : half + len(bridge)]
-            overlaps.append(_paired_iou(bridge, true))
+            overlaps.append(intersection_over_union_by_row(*(_ltwh(boxes, self._anchor) for boxes in (bridge, true))))
             errors.append((bridge - true) / _scales(true)[:, None])
         if sum(map(len, overlaps)) < _LEAST_BRIDGES:
             return 0.0, np.zeros(4)
@@ -574,12 +599,18 @@ def _table(
         np.concatenate([getattr(part, name) for part in parts]) for name in _PART_COLUMNS
     )
     sizes = np.maximum(boxes[:, 2:], _LEAST_SIZE_PX)
-    ltwh = np.column_stack([boxes[:, 0] - sizes[:, 0] / 2.0, boxes[:, 1] - anchor * sizes[:, 1], sizes])
+    ltwh = _ltwh(np.column_stack([boxes[:, :2], sizes]), anchor)
     if maps is not None:
-        ltwh = _carried(ltwh, np.linalg.inv(maps)[frames])
+        ltwh = xyxy_to_ltwh(carried(ltwh_to_xyxy(ltwh), np.linalg.inv(maps)[frames]))
         ltwh[:, 2:] = np.maximum(ltwh[:, 2:], _LEAST_SIZE_PX)
     ids = np.concatenate([np.full(len(part.frames), part.id) for part in parts])
     return TrackTable(frames, ids, ltwh, scores, labels, imputed=imputed, class_names=class_names).sorted()
+
+
+def _ltwh(measured: FloatArray, anchor: float) -> FloatArray:
+    """Return (n, 4) left, top, width, height of boxes given by centre x, anchored y, width, height."""
+    x, y, width, height = measured.T
+    return np.column_stack([x - width / 2.0, y - anchor * height, width, height])
 
 
 def _best_assignment(a: IntArray, b: IntArray, gain: FloatArray, count: int) -> list[tuple[int, int]]:
@@ -611,31 +642,3 @@ def _scales(measured: FloatArray) -> FloatArray:
 def _logit(probabilities: FloatArray) -> FloatArray:
     p = np.clip(probabilities, 0.01, 0.99)
     return np.log(p / (1.0 - p))
-
-
-def _carried(boxes_ltwh: FloatArray, maps: FloatArray) -> FloatArray:
-    """Carry each box by its (3, 3) map: the centre by the map, the size by its scale."""
-    grow = np.sqrt(np.abs(np.linalg.det(maps[:, :2, :2])))[:, None]
-    sizes = boxes_ltwh[:, 2:] * grow
-    centres = boxes_ltwh[:, :2] + boxes_ltwh[:, 2:] / 2.0
-    moved = np.einsum("nij,nj->ni", maps[:, :2, :2], centres) + maps[:, :2, 2]
-    return np.column_stack([moved - sizes / 2.0, sizes])
-
-
-def _iou(a_xyxy: FloatArray, b_xyxy: FloatArray) -> FloatArray:
-    """Return (A, B) intersection over union."""
-    low = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
-    high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0.0), axis=2)
-    area_a, area_b = (np.prod(box[:, 2:] - box[:, :2], axis=1) for box in (a_xyxy, b_xyxy))
-    return shared / (area_a[:, None] + area_b[None, :] - shared)
-
-
-def _paired_iou(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Return (n,) intersection over union of boxes (centre x, bottom y, width, height), row by row."""
-    width = np.minimum(a[:, 0] + a[:, 2] / 2, b[:, 0] + b[:, 2] / 2) - np.maximum(
-        a[:, 0] - a[:, 2] / 2, b[:, 0] - b[:, 2] / 2
-    )
-    height = np.minimum(a[:, 1], b[:, 1]) - np.maximum(a[:, 1] - a[:, 3], b[:, 1] - b[:, 3])
-    shared = np.maximum(width, 0.0) * np.maximum(height, 0.0)
-    return shared / (a[:, 2] * a[:, 3] + b[:, 2] * b[:, 3] - shared)
