@@ -6,13 +6,13 @@ never change afterwards; :meth:`select` makes a new struct with the chosen rows 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any, Self, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
@@ -27,7 +27,7 @@ class Status(IntEnum):
     COASTING = 2
 
 
-def _read_only(values: ArrayLike, dtype: type, shape: tuple[int | None, ...], name: str) -> NDArray[Any]:
+def _read_only(values: ArrayLike, dtype: DTypeLike, shape: tuple[int | None, ...], name: str) -> NDArray[Any]:
     """Return ``values`` as a contiguous read-only array of ``dtype``; ``None`` in ``shape`` fits any length.
 
     A copy is taken, so that a buffer that the caller fills again cannot change what was handed over.
@@ -318,13 +318,15 @@ class Tracks(_Rows):
     continuity: FloatArray
 
     def __post_init__(self) -> None:
+        self._settle(Tracks.__slots__)
+
+    def _settle(self, columns: Iterable[str]) -> None:
+        """Check some columns, and keep copies that nobody can change."""
         n = len(self.ids)
-        shapes = ((n,), (n, 4), (n,), (n,), (n,), (n, 4, 4), (n,), (n,), (n,), (n,))
-        for field, shape in zip(Tracks.__slots__, shapes, strict=True):
-            array = getattr(self, field)
-            if array.shape != shape:
-                raise ValueError(f"{field} has shape {array.shape}; it must be {shape}")
-            array.flags.writeable = False
+        for name in columns:
+            dtype = BLOB_TRACK[name]
+            column = _read_only(getattr(self, name), dtype.base, (n, *dtype.shape), name)
+            object.__setattr__(self, name, column)
 
     @classmethod
     def of_rows(
@@ -400,10 +402,4 @@ class BlobTracks(Tracks):
         return cls.of_rows(np.empty(0, BLOB_TRACK))
 
     def __post_init__(self) -> None:
-        Tracks.__post_init__(self)
-        n = len(self.ids)
-        for field, shape in (("parent_ids", (n,)), ("blob_covariances", (n, 2, 2))):
-            array = getattr(self, field)
-            if array.shape != shape:
-                raise ValueError(f"{field} has shape {array.shape}; it must be {shape}")
-            array.flags.writeable = False
+        self._settle((*Tracks.__slots__, *BlobTracks.__slots__))

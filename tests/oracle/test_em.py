@@ -320,6 +320,23 @@ def test_a_warm_start_continues_where_the_last_fit_ended() -> None:
         fitted.fit(X[:, :1])
 
 
+@pytest.mark.parametrize(("before", "after"), [(0.0, 0.3), (0.4, 0.0)])
+def test_a_warm_start_makes_room_for_clutter_or_takes_its_room(before: float, after: float) -> None:
+    X = _blobs(300, seed=10)
+    fitted = GaussianMixture(K, random_state=3, clutter_weight=before, warm_start=True).fit(X)
+    last = fitted.weights_ / fitted.weights_.sum()
+    fitted.clutter_weight = after
+    fitted.fit(X)
+    assert_allclose(fitted.trace_.start.weights, (1.0 - after) * last)
+    assert fitted.clutter_weight_ + fitted.weights_.sum() == pytest.approx(1.0)
+
+
+def test_weights_of_zero_have_no_score() -> None:
+    X = _blobs(50)
+    with pytest.raises(ValueError, match="sample_weight sums to 0"):
+        GaussianMixture(K, random_state=1).fit(X).score(X, np.zeros(len(X)))
+
+
 @pytest.mark.parametrize("kind", COVARIANCE_TYPES)
 @pytest.mark.parametrize("case", ["plain", "weighted", "prior", "clutter", "missing"])
 def test_a_step_tells_what_it_gained(kind: Any, case: str) -> None:

@@ -453,6 +453,14 @@ def test_diagnostics_come_back_from_their_file(tmp_path: Path) -> None:
     assert len(read_diagnostics(file)) == 0
 
 
+def test_times_of_a_camera_that_has_run_for_days_stay_apart(tmp_path: Path) -> None:
+    told = diagnostics([1, 2], [3, 3], [[1.5, 2, 3, 4], [5, 6, 7, 8]], 0.25)
+    told = dataclasses.replace(told, times_s=np.array([432_000.04, 432_000.0733]))
+    file = tmp_path / "diagnostics.csv"
+    file.write_text(HEADER + format_diagnostics(told))
+    assert read_diagnostics(file).times_s.tolist() == [432_000.04, 432_000.0733]
+
+
 @pytest.mark.parametrize(
     ("text", "line", "problem"),
     [

@@ -106,6 +106,29 @@ def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
     monkeypatch.setattr(fitting, "maximise", maximise)
 
 
+def test_neither_looks_nor_reports_that_wait_matter_to_the_fit(recordings) -> None:
+    """A configuration for films, which detections without pictures cannot serve, is fitted all the same."""
+    frames, rate_hz = recordings[0].frames[:60], recordings[0].frame_rate_hz
+    filming = load_config(overrides=["tracking.appearance=histogram", "tracking.lag_frames=5"])
+    plain, same = (log_likelihood([explain(frames, rate_hz, c)], Config(), 1.0) for c in (Config(), filming))
+    assert plain == same
+
+
+def test_a_recording_of_one_frame_is_one_part() -> None:
+    """Few recordings are cut into parts, but into no more than they have frames."""
+    box = np.array([[10.0, 10.0, 30.0, 50.0]])
+
+    def still(name: str, frames: int) -> Recording:
+        numbers = np.arange(1, frames + 1)
+        truth = TrackTable(numbers, np.ones(frames, int), np.tile(xyxy_to_ltwh(box), (frames, 1)))
+        return Recording(name, 25.0, (Detections(box, [0.9]),) * frames, truth)
+
+    folds = fitting._folds([still("long", 100), still("short", 1)], 0)
+    assert [len(fold[0].frames) for fold in folds] == [50, 50, 1]
+    with fitting._scorer(folds, 1) as score:
+        assert np.isfinite(score([Config()], np.arange(len(folds)))).all()
+
+
 @pytest.mark.parametrize(
     ("values", "ending", "best"),
     [

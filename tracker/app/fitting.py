@@ -38,7 +38,7 @@ from tracker.formats.motchallenge import read_truth, sequence_info_near
 from tracker.formats.table import TrackTable
 from tracker.geometry import xyxy_to_ltwh
 from tracker.structures import Detections, FloatArray, IntArray
-from tracker.tracking.cloze import Cloze, answers, clozes, identities, of_boxes_at_once
+from tracker.tracking.cloze import Cloze, answers, clozes, identities
 from tracker.tracking.fitting import (
     Explained,
     Fit,
@@ -51,6 +51,7 @@ from tracker.tracking.fitting import (
     maximise,
     number_of,
     numbers_of,
+    of_boxes_at_once,
     rates_of,
     with_numbers,
 )
@@ -667,7 +668,7 @@ def _folds(recordings: Sequence[Recording], seed: int) -> list[tuple[Recording, 
     parts = _parts(len(recordings))
     folds: list[tuple[Recording, ...]] = []
     for r in recordings:
-        ends = np.linspace(0, len(r.frames), parts + 1).astype(int).tolist()
+        ends = np.linspace(0, len(r.frames), min(parts, len(r.frames)) + 1).astype(int).tolist()
         for first, end in pairwise(ends):
             fold = r.span(first, end)
             rng = np.random.default_rng([seed, zlib.crc32(r.name.encode()), first])  # alike, whatever stands beside it

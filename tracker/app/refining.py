@@ -164,10 +164,10 @@ def table_of(reports: Sequence[Report]) -> TrackTable:
 def _tracks(table: TrackTable) -> Tracks:
     n = len(table)
     return Tracks(
-        ids=table.ids.copy(),
+        ids=table.ids,
         boxes_xyxy=ltwh_to_xyxy(table.boxes_ltwh),
-        scores=table.scores.copy(),
-        classes=table.classes.copy(),
+        scores=table.scores,
+        classes=table.classes,
         detection_indices=np.full(n, -1),
         covariances=np.zeros((n, 4, 4)),
         existence=np.ones(n),

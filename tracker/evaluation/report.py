@@ -465,7 +465,7 @@ def _timelines(studies: Sequence[Study], color_of: ColorOf) -> list[dict[str, An
 
 def _ticks(begin: int, end: int) -> list[int]:
     """Return up to about ten round frame numbers for the axis."""
-    steps = [base * 10**power for power in range(7) for base in (1, 2, 5)]
+    steps = [base * 10**power for power in range(19) for base in (1, 2, 5)]
     step = next(step for step in steps if (end - begin) / step <= 10)
     return list(range(-(-begin // step) * step, end + 1, step))
 

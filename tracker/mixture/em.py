@@ -699,7 +699,10 @@ class GaussianMixture:
     def score(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the mean log-likelihood per unit of weight."""
         log_likelihood = self.score_samples(X)
-        return float(np.average(log_likelihood, weights=_sample_weights(sample_weight, len(log_likelihood))))
+        weights = _sample_weights(sample_weight, len(log_likelihood))
+        if not weights.any():
+            raise ValueError("sample_weight sums to 0; some weight must be positive")
+        return float(np.average(log_likelihood, weights=weights))
 
     def bic(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the Bayesian information criterion, lower is better; the number of data is the sum of weights."""
@@ -791,7 +794,8 @@ class GaussianMixture:
             if last.means.shape != (K, D):
                 raise ValueError(f"a warm start of shape {last.means.shape} does not fit {(K, D)}; fit a new estimator")
             clutter_weight = 0.0 if extent is None else self.clutter_weight_ or self.clutter_weight
-            return Mixture(last.log_weights, last.means, last.covariances, _log(clutter_weight) + log_density)
+            log_weights = last.log_weights + np.log((1.0 - clutter_weight) / last.weights.sum())
+            return Mixture(log_weights, last.means, last.covariances, _log(clutter_weight) + log_density)
         means = None if self.means_init is None else _read_only(self.means_init, np.float64, (K, D), "means_init")
         if means is None or self.precisions_init is None:
             found = initialise(data, weights, K, rng, means=means, reg_covar=self.reg_covar)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tracker.config import Config
 from tracker.structures import Detections, IntArray
+from tracker.tracking.fitting import of_boxes_at_once
 from tracker.tracking.online import Tracker
 
 _SETTLED_FRAMES = 3
@@ -52,12 +53,6 @@ def identities(frames: Sequence[Detections], frame_rate_hz: float, config: Confi
         ids[tracks.detection_indices] = tracks.ids
         found.append(ids)
     return found
-
-
-def of_boxes_at_once(config: Config) -> Config:
-    """Return the configuration for a run without pictures whose reports come at once."""
-    changed = {"lag_frames": 0, "appearance": "none"}
-    return config.model_copy(update={"tracking": config.tracking.model_copy(update=changed)})
 
 
 def clozes(known: Sequence[IntArray], frame_rate_hz: float, gap_s: float, seed: int) -> Cloze:

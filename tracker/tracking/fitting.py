@@ -223,19 +223,25 @@ def _look(
     return visible, share, count, volume
 
 
+def of_boxes_at_once(config: Config) -> Config:
+    """Return the configuration for a run without pictures whose reports come at once."""
+    changed = {"lag_frames": 0, "appearance": "none"}
+    return config.model_copy(update={"tracking": config.tracking.model_copy(update=changed)})
+
+
 def explain(frames: Sequence[Detections], frame_rate_hz: float, config: Config) -> Explained:
     """Run the tracker over a recording and keep what the M-step needs: the E-step.
 
     Parameters
     ----------
     frames
-        The detections of each frame, empty ones too.
+        The detections of each frame, empty ones too; at least one.
     frame_rate_hz
         Frames per second.
     config
         The configuration.
     """
-    tracker, parameter = Tracker(config), parameters(config)
+    tracker, parameter = Tracker(of_boxes_at_once(config)), parameters(config)
     tau = TAU_PER_S / frame_rate_hz
     book = _Book(config.tracking.motion.anchor, config.tracking.association.score_floor)
     for n, detections in enumerate(frames, 1):
