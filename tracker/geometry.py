@@ -24,6 +24,29 @@ def xyxy_to_cxywh(boxes_xyxy: FloatArray) -> FloatArray:
     return np.concatenate([(low + high) / 2.0, high - low], axis=1)
 
 
+def cxywh_to_xyxy(boxes_cxywh: FloatArray) -> FloatArray:
+    """Convert (..., 4) centre x, centre y, width, height to left, top, right, bottom."""
+    centre, half = boxes_cxywh[..., :2], boxes_cxywh[..., 2:] / 2.0
+    return np.concatenate([centre - half, centre + half], axis=-1)
+
+
+def areas(boxes_xyxy: FloatArray) -> FloatArray:
+    """Return the (N,) areas of left, top, right, bottom boxes."""
+    return np.asarray((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(axis=1))
+
+
+def intersections(a_xyxy: FloatArray, b_xyxy: FloatArray) -> FloatArray:
+    """Return the (A, B) table of the areas that left, top, right, bottom boxes have in common."""
+    low = np.maximum(a_xyxy[:, None, :2], b_xyxy[:, :2])
+    high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[:, 2:])
+    return np.asarray(np.maximum(high - low, 0.0).prod(axis=2))
+
+
+def intersection_over_union_xyxy(a_xyxy: FloatArray, b_xyxy: FloatArray) -> FloatArray:
+    """Return the same table as :func:`intersection_over_union` for left, top, right, bottom boxes."""
+    return intersection_over_union(xyxy_to_ltwh(a_xyxy), xyxy_to_ltwh(b_xyxy))
+
+
 def intersection_over_union(a_ltwh: FloatArray, b_ltwh: FloatArray) -> FloatArray:
     """Return the (A, B) table of intersection over union of two sets of left, top, width, height boxes.
 

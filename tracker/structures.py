@@ -209,7 +209,7 @@ class Foreground:
     weights
         (M,) how many pixels of the frame each point stands for, above 0.
     regions
-        (M,) which connected silhouette the point is part of.
+        (M,) which connected silhouette the point is part of: small whole numbers from 0.
     silhouettes
         What each silhouette would be taken for by itself: where new objects may begin.
     typical_size
@@ -218,7 +218,8 @@ class Foreground:
     Raises
     ------
     ValueError
-        For a wrong shape, a point that is not finite, or a weight that is not positive; the message names the row.
+        For a wrong shape, a point that is not finite, a weight that is not positive or a region below 0; the message
+        names the row.
     """
 
     points_px: FloatArray
@@ -242,10 +243,13 @@ class Foreground:
         for name, values, good in (
             ("points_px", points, np.isfinite(points).all(axis=1)),
             ("weights", weight, (weight > 0.0) & (weight < np.inf)),
+            ("regions", region, region >= 0),
         ):
             if not good.all():
                 row = int(np.argmin(good))
-                raise ValueError(f"{name} row {row} is {values[row].tolist()}; points are finite, weights positive")
+                raise ValueError(
+                    f"{name} row {row} is {values[row].tolist()}; points are finite, weights positive, regions from 0"
+                )
         object.__setattr__(self, "points_px", points)
         object.__setattr__(self, "weights", weight)
         object.__setattr__(self, "regions", region)

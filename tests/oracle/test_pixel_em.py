@@ -8,7 +8,7 @@ import pytest
 from tracker.mixture.em import Prior, e_step, m_step
 from tracker.mixture.gaussian import Mixture
 from tracker.structures import Foreground
-from tracker.tracking.pixels import BlobPrior, share_out
+from tracker.tracking.pixel_em import BlobPrior, share_out
 
 CLUTTER = 0.1
 

@@ -8,15 +8,9 @@ from hypothesis import strategies as st
 
 from tracker.config import Config
 from tracker.structures import Detections, Foreground
-from tracker.tracking.pixels import (
-    EXTENT,
-    FREE_BOUND,
-    LARGEST_CORRELATION,
-    STRETCH,
-    BlobPrior,
-    PixelTracker,
-    share_out,
-)
+from tracker.tracking.blobs import EXTENT, FREE_BOUND, LARGEST_CORRELATION, STRETCH
+from tracker.tracking.pixel_em import BlobPrior, share_out
+from tracker.tracking.pixels import PixelTracker
 
 seeds = st.integers(0, 2**32 - 1)
 

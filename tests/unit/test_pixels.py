@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from silhouettes import Ellipse, drawn
 
-from tracker import load_config, track_video
+from tracker import Forecaster, forecast, load_config, track_video
 from tracker.config import Config
 from tracker.errors import ConfigurationError
 from tracker.structures import BlobTracks, Detections, Foreground, Status, TypicalSize
+from tracker.tracking.blobs import first_state
 from tracker.tracking.online import Tracker
-from tracker.tracking.pixels import PixelTracker, first_state, step
+from tracker.tracking.pixels import PixelTracker, step
 
 RATE_HZ = 25.0
 
@@ -161,6 +162,68 @@ def test_frames_that_are_missing_cost_no_identity() -> None:
     np.testing.assert_allclose(reports[20][1], [65.0, 30.0, 89.0, 90.0], atol=3.0)
 
 
+def test_a_jump_is_the_innovation_that_is_told() -> None:
+    tracker, _ = followed(lambda n: [(40.0 + n + (17.0 if n >= 20 else 0.0), 60.0, 24.0, 60.0)], 21)
+    assert tracker.info is not None
+    assert tracker.info.innovations[0, 0] > 1.5
+
+
+@pytest.mark.parametrize("gap_frames", [5, 10])
+def test_the_longer_nobody_looked_the_further_one_may_have_gone(gap_frames: int) -> None:
+    """40 px are more than half a body's width beyond it: too far for 1/25 s, and not for 1/5 s."""
+
+    def ids_after(frames: int) -> list[int]:
+        tracker, _ = followed(lambda _: [(60.0, 60.0, 30.0, 80.0)], 14)
+        for n in (13 + frames, 14 + frames):
+            tracks = tracker.update(drawn([(100.0, 60.0, 30.0, 80.0)]), n / RATE_HZ)
+        return tracks.ids.tolist()
+
+    assert ids_after(1) == [2]
+    assert ids_after(gap_frames) == [1]
+
+
+def test_the_cameras_motion_is_nobodys() -> None:
+    """Told of a pan, who stands has not moved; who coasts goes with the picture."""
+    pan = np.array([[1.0, 0.0, 5.0], [0.0, 1.0, 0.0]])
+    tracker = PixelTracker()
+    for n in range(20):
+        tracker.update(drawn([(60.0 + 5.0 * n, 60.0, 24.0, 60.0)]), camera_affine=pan if n else None)
+    c = tracker.state.components
+    assert c["id"].tolist() == [1]
+    assert not c["moved"].any()
+    np.testing.assert_allclose(c["velocity"], 0.0, atol=0.05)
+    for _ in range(4):
+        tracker.update(Foreground.empty(), camera_affine=pan)
+    c = tracker.state.components
+    for name in ("box", "silhouette"):
+        np.testing.assert_allclose(c[name][0, [0, 2]], [60 + 5 * 23 - 12, 60 + 5 * 23 + 12], atol=2.0)
+    np.testing.assert_allclose(c["birthplace"][0], [60 + 5 * 23, 60], atol=2.0)
+
+
+def test_a_birth_is_of_the_region_that_shows_most_of_it() -> None:
+    """A pole reaches into somebody's box, and its points come first."""
+    pole, man = drawn([(100.0, 30.0, 6.0, 40.0)]), drawn([(110.0, 80.0, 44.0, 80.0)])
+    both = Foreground(
+        np.vstack([pole.points_px, man.points_px]),
+        np.ones(len(pole) + len(man)),
+        np.repeat([0, 1], [len(pole), len(man)]),
+        man.silhouettes,
+    )
+    assert PixelTracker().update(both).detection_indices.tolist() == [1]
+
+
+def test_forecasts_begin_at_the_feet() -> None:
+    tracker, reports = followed(lambda n: [(60.0 + n, 60.0, 24.0, 60.0)], 12)
+    for config in (Config(), load_config(overrides=["tracking.observations=pixels"])):
+        (box,) = np.median(forecast(tracker.state, [1e-3], np.random.default_rng(0), 300, config=config)[:, :, 0], 0)
+        np.testing.assert_allclose(box, reports[-1][1], atol=3.0)
+        forecaster = Forecaster(config)
+        forecaster.observe(tracker.state)
+        left, _, right, bottom = reports[-1][1]
+        feet = forecaster.fans(tracker.state, [1e-3]).centres[0, 0]
+        np.testing.assert_allclose(feet, [(left + right) / 2.0, bottom], atol=2.0)
+
+
 def test_fragments_of_who_is_alone_belong_to_the_outline() -> None:
     """Shoes below trousers that are no foreground: in one region, and no other object's."""
 
@@ -284,6 +347,11 @@ def test_nothing_to_see_is_ordinary() -> None:
 def test_foreground_that_is_none(points: list[list[float]], weights: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Foreground(points, weights)
+
+
+def test_regions_are_counted_from_zero() -> None:
+    with pytest.raises(ValueError, match=r"regions row 1 is -1; .* regions from 0"):
+        Foreground([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0], [0, -1])
 
 
 @pytest.mark.parametrize(

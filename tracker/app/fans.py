@@ -7,7 +7,6 @@ import numpy as np
 from tracker.config import Config
 from tracker.structures import FloatArray
 from tracker.tracking.forecast import Fans, Forecaster
-from tracker.tracking.pixels import config_of_blobs
 from tracker.tracking.state import TrackerState
 
 _STEPS = 6
@@ -33,6 +32,4 @@ class FanMaker:
 
 def fan_maker(config: Config) -> FanMaker | None:
     """Return what makes the fans that are to be drawn, None where none are."""
-    if not config.overlay.forecast_s:
-        return None
-    return FanMaker(config_of_blobs(config) if config.tracking.observations == "pixels" else config)
+    return FanMaker(config) if config.overlay.forecast_s else None

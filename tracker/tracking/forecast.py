@@ -31,6 +31,7 @@ from numpy.typing import ArrayLike
 
 from tracker.config import Config, ForecastConfig
 from tracker.structures import FloatArray, IntArray
+from tracker.tracking.blobs import tracked_height
 from tracker.tracking.motion import TAU_PER_S
 from tracker.tracking.state import Records, TrackerState
 
@@ -153,7 +154,7 @@ def forecast(
     mean = c["mean"][:, None] + kept(times, law, experience) * shift
     x, y, width, height = np.moveaxis(mean + z * np.sqrt(variance), -1, 0)
     width, height = np.maximum(width, 1.0), np.maximum(height, 1.0)
-    left, top = x - width / 2.0, y - config.tracking.motion.anchor * height
+    left, top = x - width / 2.0, y - tracked_height(c, config) * height
     return np.stack([left, top, left + width, top + height], axis=-1)
 
 
@@ -320,7 +321,7 @@ class Forecaster:
         shift, variance = expected_motion(c, state.scene, times, law)
         mean = c["mean"][:, None] + kept(times, law, self.experience) * shift
         centres = mean[..., :2].copy()
-        centres[..., 1] += (1.0 - self._config.tracking.motion.anchor) * mean[..., 3]
+        centres[..., 1] += (1.0 - tracked_height(c, self._config)) * mean[..., 3]
         reached = radius(share, times, law, self.experience)[:, None, :, :1]
         return Fans(c["id"].copy(), times, share, centres, reached * np.sqrt(variance[..., :2]))
 

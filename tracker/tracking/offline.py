@@ -31,8 +31,8 @@ from tracker.config import Config
 from tracker.formats.table import NOT_STATED, TrackTable
 from tracker.geometry import (
     carried,
-    intersection_over_union,
     intersection_over_union_by_row,
+    intersection_over_union_xyxy,
     ltwh_to_xyxy,
     xyxy_to_ltwh,
 )
@@ -214,8 +214,8 @@ def with_births(
         rows = first[table.frames[first] == frame]
         taken = boxes_xyxy[table.frames == frame - 1]
         moved = carried(found.boxes_xyxy, camera_motion[frame]) if frame in camera_motion else found.boxes_xyxy
-        overlap = _overlaps(boxes_xyxy[rows], moved)
-        overlap[:, _overlaps(found.boxes_xyxy, taken).max(axis=1, initial=0.0) > _TAKEN_IOU] = 0.0
+        overlap = intersection_over_union_xyxy(boxes_xyxy[rows], moved)
+        overlap[:, intersection_over_union_xyxy(found.boxes_xyxy, taken).max(axis=1, initial=0.0) > _TAKEN_IOU] = 0.0
         labels = table.classes[rows][:, None]
         overlap[(labels != found.classes) & (labels != NOT_STATED) & (not any_class)] = 0.0
         from scipy.optimize import linear_sum_assignment
@@ -234,10 +234,6 @@ def with_births(
         np.concatenate([table.classes, table.classes[rows]]),
         class_names=table.class_names,
     ).sorted()
-
-
-def _overlaps(a_xyxy: FloatArray, b_xyxy: FloatArray) -> FloatArray:
-    return intersection_over_union(xyxy_to_ltwh(a_xyxy), xyxy_to_ltwh(b_xyxy))
 
 
 def cumulative_maps(camera_motion: Mapping[int, FloatArray], last_frame: int) -> FloatArray:
