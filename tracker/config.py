@@ -342,6 +342,18 @@ class PixelsConfig(_Section):
     )
     least_seen: Share = Field(0.2, description="share of an object's pixels from which it is seen")
     size_memory_s: Positive = Field(2.0, description="time in which a size returns to what is typical at its place")
+    colour_weight: NotNegative = Field(
+        1.0, description="exponent on the likelihood ratio of a pixel's colour; 0: colours say nothing"
+    )
+    colour_prior_frames: Positive = Field(
+        3.0, description="frames of an object that its having the colours of the whole foreground is worth beforehand"
+    )
+    colour_memory_s: Positive = Field(
+        1.0, description="time after which the colours that an object showed count by 1/e"
+    )
+    resemblance_weight: NotNegative = Field(
+        3.0, description="weight of the colours, as the mean log ratio of its pixels, of a silhouette for somebody lost"
+    )
     keep_visible: bool = Field(
         True, description="do not learn the background where objects are, so that who stands still stays visible"
     )

@@ -214,12 +214,14 @@ class Foreground:
         What each silhouette would be taken for by itself: where new objects may begin.
     typical_size
         How large objects usually are; None where that is not known.
+    colours
+        (M, D) how much of each of D colours a point shows, shares that sum to 1; None where that is not known.
 
     Raises
     ------
     ValueError
-        For a wrong shape, a point that is not finite, a weight that is not positive or a region below 0; the message
-        names the row.
+        For a wrong shape, a point that is not finite, a weight that is not positive, a region below 0 or colours that
+        are no shares; the message names the row.
     """
 
     points_px: FloatArray
@@ -227,6 +229,7 @@ class Foreground:
     regions: IntArray
     silhouettes: Detections
     typical_size: TypicalSize | None
+    colours: FloatArray | None
 
     def __init__(
         self,
@@ -235,6 +238,7 @@ class Foreground:
         regions: ArrayLike | None = None,
         silhouettes: Detections | None = None,
         typical_size: TypicalSize | None = None,
+        colours: ArrayLike | None = None,
     ) -> None:
         points = _read_only(points_px, np.float64, (None, 2), "points_px")
         M = len(points)
@@ -255,6 +259,14 @@ class Foreground:
         object.__setattr__(self, "regions", region)
         object.__setattr__(self, "silhouettes", Detections.empty() if silhouettes is None else silhouettes)
         object.__setattr__(self, "typical_size", typical_size)
+        shares = None
+        if colours is not None:
+            shares = _read_only(colours, np.float64, (M, None), "colours")
+            fair = (shares >= 0.0).all(axis=1) & (np.abs(shares.sum(axis=1) - 1.0) < 1e-6)
+            if not fair.all():
+                row = int(np.argmin(fair))
+                raise ValueError(f"colours row {row} is {shares[row].tolist()}; colours are shares that sum to 1")
+        object.__setattr__(self, "colours", shares)
 
     @classmethod
     def empty(cls) -> Foreground:

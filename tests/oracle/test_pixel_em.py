@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy import stats
 
 from tracker.mixture.em import Prior, e_step, m_step
 from tracker.mixture.gaussian import Mixture
 from tracker.structures import Foreground
-from tracker.tracking.pixel_em import BlobPrior, share_out
+from tracker.tracking.pixel_em import BlobPrior, Shares, near, share_out
 
 CLUTTER = 0.1
 
@@ -29,9 +31,13 @@ def scene() -> tuple[Foreground, BlobPrior]:
     return Foreground(points, rng.uniform(0.5, 4.0, len(points))), prior
 
 
+def divide(foreground: Foreground, prior: BlobPrior, visible: NDArray[np.bool_], rounds: int) -> Shares:
+    return share_out(foreground, prior, near(foreground, prior), visible, CLUTTER, rounds)
+
+
 def test_one_round_is_the_general_mixtures(scene: tuple[Foreground, BlobPrior]) -> None:
     foreground, prior = scene
-    shares = share_out(foreground, prior, np.ones(2, np.bool_), CLUTTER, 1)
+    shares = divide(foreground, prior, np.ones(2, np.bool_), 1)
 
     start = Mixture(np.log(prior.masses), prior.means, prior.covariances, np.log(CLUTTER))
     log_responsibilities, _, log_likelihood = e_step(start, foreground.points_px)
@@ -47,7 +53,7 @@ def test_one_round_is_the_general_mixtures(scene: tuple[Foreground, BlobPrior]) 
 
 def test_shares_are_those_of_the_mixture_at_the_maximum(scene: tuple[Foreground, BlobPrior]) -> None:
     foreground, prior = scene
-    shares = share_out(foreground, prior, np.ones(2, np.bool_), CLUTTER, 40)
+    shares = divide(foreground, prior, np.ones(2, np.bool_), 40)
     end = Mixture(np.log(shares.masses), shares.means, shares.covariances, np.log(CLUTTER))
     log_responsibilities, log_clutter, _ = e_step(end, foreground.points_px)
     np.testing.assert_allclose(shares.responsibilities.reshape(-1, 2), np.exp(log_responsibilities), atol=1e-9)
@@ -57,8 +63,23 @@ def test_shares_are_those_of_the_mixture_at_the_maximum(scene: tuple[Foreground,
 
 def test_who_takes_no_part_changes_nothing(scene: tuple[Foreground, BlobPrior]) -> None:
     foreground, prior = scene
-    without = share_out(foreground, prior, np.array([True, False]), CLUTTER, 5)
-    alone = share_out(foreground, prior.select([0]), np.ones(1, np.bool_), CLUTTER, 5)
+    without = divide(foreground, prior, np.array([True, False]), 5)
+    alone = divide(foreground, prior.select([0]), np.ones(1, np.bool_), 5)
     np.testing.assert_array_equal(without.objective, alone.objective)
     np.testing.assert_array_equal(without.means[0], alone.means[0])
     np.testing.assert_array_equal(without.means[1], prior.means[1])
+
+
+def test_colours_multiply_the_densities(scene: tuple[Foreground, BlobPrior]) -> None:
+    foreground, prior = scene
+    around = near(foreground, prior)
+    ratios = np.random.default_rng(5).uniform(0.05, 8.0, len(around.member))
+    shares = share_out(foreground, prior, around._replace(ratios=ratios), np.ones(2, np.bool_), CLUTTER, 0)
+    densities = np.column_stack(
+        [stats.multivariate_normal(prior.means[k], prior.covariances[k]).pdf(foreground.points_px) for k in range(2)]
+    )
+    joint = prior.masses * ratios.reshape(-1, 2) * densities
+    total = joint.sum(axis=1) + CLUTTER
+    np.testing.assert_allclose(shares.responsibilities.reshape(-1, 2), joint / total[:, None])
+    np.testing.assert_allclose(shares.clutter, CLUTTER / total)
+    np.testing.assert_allclose(shares.objective[0], foreground.weights @ np.log(total) - prior.masses.sum())

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.config import BackgroundConfig
+from tracker.detection.histogram import colour_shares
 from tracker.errors import DetectorError
 from tracker.structures import Detections, FloatArray, Foreground, Image, IntArray, TypicalSize
 
@@ -80,7 +81,8 @@ class BackgroundDetector:
         DetectorError
             When the picture's size is not that of the ignore mask.
         """
-        detections, _, _ = self._look(image, None)
+        picture, scale = self._scaled(image)
+        detections, _ = self._look(picture, scale, image.shape[:2], None)
         return detections
 
     def segment(self, image: Image, occupied_xyxy: FloatArray) -> Foreground:
@@ -99,25 +101,30 @@ class BackgroundDetector:
         DetectorError
             When the picture's size is not that of the ignore mask.
         """
-        detections, blobs, scale = self._look(image, occupied_xyxy)
-        points, weights, regions = _thinned(blobs, self._config.foreground_points)
+        picture, scale = self._scaled(image)
+        detections, blobs = self._look(picture, scale, image.shape[:2], occupied_xyxy * scale)
+        points, weights, regions, colours_bgr = _thinned(blobs, picture, self._config.foreground_points)
         typical = None if self._sizes.size is None else self._sizes.size.scaled(1.0 / scale)
-        return Foreground(points / scale, weights / scale**2, regions, detections, typical)
+        return Foreground(points / scale, weights / scale**2, regions, detections, typical, colour_shares(colours_bgr))
 
-    def _look(self, image: Image, occupied_xyxy: FloatArray | None) -> tuple[Detections, _Blobs, float]:
+    def _scaled(self, image: Image) -> tuple[Image, float]:
+        """Return the picture that is worked on, and its scale."""
+        scale = min(1.0, self._config.longest_side_px / max(image.shape[:2]))
+        return image if scale == 1.0 else _resize(image, scale), scale
+
+    def _look(
+        self, picture: Image, scale: float, full_size: tuple[int, ...], occupied_xyxy: FloatArray | None
+    ) -> tuple[Detections, _Blobs]:
         """Return the detections in pixels of the image, and the silhouettes in those of the picture worked on."""
         config = self._config
-        scale = min(1.0, config.longest_side_px / max(image.shape[:2]))
-        picture = image if scale == 1.0 else _resize(image, scale)
-        occupied = None if occupied_xyxy is None else occupied_xyxy * scale
-        mask = _clean(self._subtract(picture, image.shape[:2], occupied))
+        mask = _clean(self._subtract(picture, full_size, occupied_xyxy))
         blobs = _components(mask, config.smallest_fragment * mask.size)
         blobs = _merge(blobs, self._sizes.size)
         blobs = blobs.select(blobs.areas_px >= config.smallest_area * mask.size)
         self._sizes.learn(blobs)
         boxes = _split(blobs, self._sizes.size)
         boxes = boxes[self._plausible(boxes, mask.size)]
-        return Detections(boxes / scale, self._score(boxes, mask, picture)), blobs, scale
+        return Detections(boxes / scale, self._score(boxes, mask, picture)), blobs
 
     def _subtract(self, picture: Image, full_size: tuple[int, ...], occupied_xyxy: FloatArray | None) -> Image:
         """Return 1 where the picture differs from the background and is no shadow, else 0."""
@@ -263,8 +270,8 @@ def _components(mask: Image, smallest_px: float) -> _Blobs:
     return _Blobs(labels, np.arange(len(areas) + 1) - 1, boxes, areas).select(areas >= smallest_px)
 
 
-def _thinned(blobs: _Blobs, budget: int) -> tuple[FloatArray, FloatArray, IntArray]:
-    """Return (M, 2) points, (M,) how many pixels each stands for and (M,) the row of its region.
+def _thinned(blobs: _Blobs, picture: Image, budget: int) -> tuple[FloatArray, FloatArray, IntArray, FloatArray]:
+    """Return (M, 2) points, (M,) how many pixels each stands for, (M,) the row of its region and (M, 3) its colour.
 
     A region is laid out in square cells, each of which gives the centre of gravity of its pixels. The cells of a
     region are as large as a share of the budget in proportion to the root of its area asks for: twice the size
@@ -280,7 +287,9 @@ def _thinned(blobs: _Blobs, budget: int) -> tuple[FloatArray, FloatArray, IntArr
     cell = (region * height + y // side) * width + x // side
     _, first, cell, count = np.unique(cell, return_index=True, return_inverse=True, return_counts=True)
     points = np.column_stack([np.bincount(cell, x), np.bincount(cell, y)]) / count[:, None] + 0.5
-    return points.reshape(-1, 2), count.astype(np.float64), region[first]
+    pixels = picture[y, x]
+    colours = np.column_stack([np.bincount(cell, pixels[:, i], len(count)) for i in range(3)]) / count[:, None]
+    return points.reshape(-1, 2), count.astype(np.float64), region[first], colours.reshape(-1, 3)
 
 
 def _merge(blobs: _Blobs, typical: TypicalSize | None) -> _Blobs:

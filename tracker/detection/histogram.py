@@ -50,6 +50,15 @@ def visible_shares(size_px: tuple[int, int], detections: Detections, *, score_fl
 
 
 @kernel(nogil=True)
+def colour_shares(colours_bgr: FloatArray) -> FloatArray:
+    """Return (M, D) how much of each colour, hue by hue the values and then the greys, is in (M, 3) colours 0..255."""
+    shares = np.zeros((len(colours_bgr), HUES * VALUES + GREYS))
+    for n in range(len(colours_bgr)):
+        _count_pixel(colours_bgr[n, 0], colours_bgr[n, 1], colours_bgr[n, 2], shares[n])
+    return shares
+
+
+@kernel(nogil=True)
 def _nearer(boxes: FloatArray, scores: FloatArray, score_floor: float, j: int) -> IntArray:
     """Return the detections that may cover a part of detection ``j``."""
     nearer = np.empty(len(boxes), np.int64)

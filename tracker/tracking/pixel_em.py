@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ class Shares:
     visible
         (K,) which blobs took part.
     start, member
-        Point n is near to the blobs ``member[start[n]:start[n + 1]]``.
+        See :class:`Near`.
     responsibilities
         (E,) of those blobs.
     clutter
@@ -146,20 +147,46 @@ def blob_prior(predicted: Records, hidden: FloatArray, scene: Records, parameter
     )
 
 
+class Near(NamedTuple):
+    """Which blobs each point may be of: no blob has a density beyond a gate about its prediction.
+
+    Parameters
+    ----------
+    start, member
+        Point n is near to the blobs ``member[start[n]:start[n + 1]]``.
+    ratios
+        (E,) how much likelier the point's colours are as that blob's than as clutter's.
+    """
+
+    start: IntArray
+    member: IntArray
+    ratios: FloatArray
+
+
+def near(foreground: Foreground, prior: BlobPrior) -> Near:
+    """Return which blobs the points are near to, colours left aside."""
+    start, member = _near(foreground.points_px, prior.means, prior.covariances, prior.spreads)
+    return Near(start, member, np.ones(len(member)))
+
+
 def share_out(
-    foreground: Foreground, prior: BlobPrior, visible: NDArray[np.bool_], clutter_density: float, rounds: int
+    foreground: Foreground,
+    prior: BlobPrior,
+    around: Near,
+    visible: NDArray[np.bool_],
+    clutter_density: float,
+    rounds: int,
 ) -> Shares:
     """Divide the pixels among the blobs by expectation-maximisation, from the mode of the prior.
 
     ::
 
-        r_nk    = m_k N(x_n; mu_k, Sigma_k) / lambda(x_n),      n_k = sum_n u_n r_nk
+        r_nk    = m_k q_nk N(x_n; mu_k, Sigma_k) / lambda(x_n),      n_k = sum_n u_n r_nk
         m_k     = (n_k + m_0k) / 2
         mu_k    = (kappa_k mu_0k + sum_n u_n r_nk x_n) / (kappa_k + n_k)
         Sigma_k = (c_k C_k + kappa_k (mu_0k - mu_k)(..)' + sum_n u_n r_nk (x_n - mu_k)(..)') / (c_k + n_k)
 
-    as in :func:`tracker.mixture.em.m_step`, with masses in place of weights. A blob has no density beyond a gate
-    about its prediction.
+    as in :func:`tracker.mixture.em.m_step`, with masses in place of weights, and with the ratios q of colours.
 
     Parameters
     ----------
@@ -167,6 +194,8 @@ def share_out(
         The pixels.
     prior
         Of the blobs.
+    around
+        Which blobs each point may be of.
     visible
         (K,) which blobs take part.
     clutter_density
@@ -174,13 +203,10 @@ def share_out(
     rounds
         Of EM.
     """
-    points, weights = foreground.points_px, foreground.weights
-    start, member = _near(points, prior.means, prior.covariances, prior.spreads, visible)
     outcome = _em(
-        points,
-        weights,
-        start,
-        member,
+        foreground.points_px,
+        foreground.weights,
+        *around,
         visible,
         clutter_density,
         rounds,
@@ -190,22 +216,20 @@ def share_out(
         prior.covariance_counts,
         prior.masses,
     )
-    return Shares(visible, start, member, *outcome)
+    return Shares(visible, around.start, around.member, *outcome)
 
 
 @kernel()
 def _near(
-    points: FloatArray, means: FloatArray, covariances: FloatArray, spreads: FloatArray, visible: NDArray[np.bool_]
+    points: FloatArray, means: FloatArray, covariances: FloatArray, spreads: FloatArray
 ) -> tuple[IntArray, IntArray]:
-    """Return start, member as in :class:`Shares`."""
+    """Return start, member as in :class:`Near`."""
     K = len(means)
     start = np.zeros(len(points) + 1, np.int64)
     member = np.empty(len(points) * K, np.int64)
     count = 0
     for n in range(len(points)):
         for k in range(K):
-            if not visible[k]:
-                continue
             a, b, d = covariances[k, 0, 0] + spreads[k, 0], covariances[k, 0, 1], covariances[k, 1, 1] + spreads[k, 1]
             x, y = points[n, 0] - means[k, 0], points[n, 1] - means[k, 1]
             if d * x * x - 2.0 * b * x * y + a * y * y < _GATE * (a * d - b * b):
@@ -221,6 +245,7 @@ def _em(
     weights: FloatArray,
     start: IntArray,
     member: IntArray,
+    ratios: FloatArray,
     visible: NDArray[np.bool_],
     clutter: float,
     rounds: int,
@@ -262,7 +287,9 @@ def _em(
             for e in range(start[i], start[i + 1]):
                 q = density[member[e]]
                 x, y = points[i, 0] - means[member[e], 0], points[i, 1] - means[member[e], 1]
-                responsibilities[e] = q[3] * math.exp(-0.5 * (q[0] * x * x + 2.0 * q[1] * x * y + q[2] * y * y))
+                responsibilities[e] = (
+                    ratios[e] * q[3] * math.exp(-0.5 * (q[0] * x * x + 2.0 * q[1] * x * y + q[2] * y * y))
+                )
                 total += responsibilities[e]
             value += weights[i] * math.log(total)
             unexplained[i] = clutter / total
@@ -314,7 +341,7 @@ def _log_prior(
 
 
 def seen_shares(
-    foreground: Foreground, prior: BlobPrior, extents: FloatArray, settings: PixelsConfig
+    foreground: Foreground, prior: BlobPrior, around: Near, extents: FloatArray, settings: PixelsConfig
 ) -> tuple[Shares, FloatArray]:
     """Divide the pixels among the objects that are needed to explain them.
 
@@ -326,7 +353,7 @@ def seen_shares(
 
     Parameters
     ----------
-    foreground, prior
+    foreground, prior, around
         As for :func:`share_out`.
     extents
         (K, 2) width and height in standard deviations.
@@ -343,7 +370,7 @@ def seen_shares(
     K = len(prior)
 
     def divide(visible: NDArray[np.bool_]) -> tuple[Shares, FloatArray]:
-        shares = share_out(foreground, prior, visible, settings.clutter_density, settings.rounds)
+        shares = share_out(foreground, prior, around, visible, settings.clutter_density, settings.rounds)
         return shares, _gains(foreground, prior, shares)
 
     shares, gains = divide(np.ones(K, np.bool_))

@@ -36,7 +36,8 @@ from tracker.tracking.family import births, divide, find_divided, find_merged, f
 from tracker.tracking.holding import STILL, Holder, checked_affine, elapsed_tau
 from tracker.tracking.motion import TAU_PER_S, bring_to_step, predict, predicted_boxes
 from tracker.tracking.outlines import lone_outlines, move
-from tracker.tracking.pixel_em import BlobPrior, Shares, blob_prior, seen_shares
+from tracker.tracking.palettes import colour_ratios, learned_palettes, palettes_for, resemblance
+from tracker.tracking.pixel_em import BlobPrior, Shares, blob_prior, near, seen_shares
 from tracker.tracking.refinding import find_again
 from tracker.tracking.state import PAIR, Records, StepInfo, TrackerState, parameters
 from tracker.tracking.uncertainty import continuity, error_laws
@@ -110,28 +111,42 @@ def _step(
     carry_shapes(predicted, affine)
     revert_sizes(predicted, foreground, tau, settings)
     prior = blob_prior(predicted, np.minimum(cover, LARGEST_COVER), state.scene, parameter)
-    shares, gains = seen_shares(foreground, prior, predicted["extent"], settings)
+    palettes = palettes_for(state.features, len(predicted), foreground)
+    around = near(foreground, prior)
+    boxes = cxywh_to_xyxy(predicted["mean"])
+    around = around._replace(ratios=colour_ratios(foreground, around.start, around.member, boxes, palettes, settings))
+    shares, gains = seen_shares(foreground, prior, around, predicted["extent"], settings)
     pairs, regions = _regions(foreground, shares), _region_boxes(foreground)
 
     seen = shares.visible & (shares.counts > settings.least_seen * prior.whole_masses)
     outlines = lone_outlines(foreground, shares, pairs, regions)
     move(predicted, foreground, prior, shares, outlines, seen, cover, state.scene, parameter)
     _keep_books(predicted, foreground, prior, shares, seen, pairs, regions, visible, gains, tau)
-    free = free_silhouettes(predicted[seen], foreground, shares)
-    again, taken = find_again(predicted, seen, visible, free, state.scene, parameter)
+    learned = learned_palettes(palettes, foreground, shares, predicted["box"], prior.whole_masses, seen, tau, settings)
+    free, lost = free_silhouettes(predicted[seen], foreground, shares), np.flatnonzero(~seen)
+    alike = resemblance(foreground, foreground.weights * shares.clutter, free["box"], palettes[lost], settings)
+    again, taken = find_again(predicted, lost, visible, free, alike, state.scene, parameter)
     pairs = np.concatenate([pairs, again])
     own = shares.table()
     merged = find_merged(predicted, foreground, own, seen, config)
     divided = find_divided(predicted, foreground, own, seen & ~merged, settings.object_cost)
     children = divide(predicted, divided, state.next_id, state.scene, config, parameter)
-    survivors = predicted[_survives(predicted, config) & ~merged]
+    goes_on = _survives(predicted, config) & ~merged
+    survivors = predicted[goes_on]
     newborn = births(survivors, free[~taken], state.next_id + len(children), state, config, parameter)
     newborn = np.concatenate([children, newborn])
     components = np.concatenate([survivors, newborn])
     components["status"] |= components["hits"] >= config.tracking.lifecycle.confirmation_hits
 
     next_id = state.next_id + len(newborn)
-    new = state._replace(components=components, next_id=next_id, frame_index=state.frame_index + 1, time_s=time_s)
+    features = np.concatenate([learned[goes_on], np.zeros((len(newborn), *learned.shape[1:]))])
+    new = state._replace(
+        components=components,
+        features=features.reshape(len(components), math.prod(features.shape[1:])),
+        next_id=next_id,
+        frame_index=state.frame_index + 1,
+        time_s=time_s,
+    )
     return new, StepInfo(state.components, components, pairs, float(shares.objective[-1])), shares
 
 

@@ -21,21 +21,44 @@ from tracker.tracking.state import CERTAIN, COMPONENT, PAIR, Records
 
 
 def find_again(
-    predicted: Records, seen: NDArray[np.bool_], visible: FloatArray, free: Records, scene: Records, parameter: Records
+    predicted: Records,
+    lost: IntArray,
+    visible: FloatArray,
+    free: Records,
+    nats: FloatArray,
+    scene: Records,
+    parameter: Records,
 ) -> tuple[Records, NDArray[np.bool_]]:
-    """Let who was not seen claim a free silhouette, as in box mode, in place; return the pairs, and who is taken.
+    """Let who was not seen claim a free silhouette, in place.
 
-    Blobs move little between frames, so that their pixels are sought near to where they are expected. Who was
-    hidden, or stumbled, or was filmed by a camera that drops frames, is elsewhere: the heavy tails and the
-    exclusive responsibilities of box mode decide.
+    Parameters
+    ----------
+    predicted
+        (K,) records of :data:`tracker.tracking.blobs.BLOB`.
+    lost
+        (L,) rows of those not seen.
+    visible
+        (K,) P_D.
+    free
+        (J,) records of :data:`tracker.tracking.blobs.FREE`.
+    nats
+        (L, J) by which each silhouette's colours speak for each of the lost.
+    scene, parameter
+        See :mod:`tracker.tracking.state`; the second of the parameters is brought to the step.
+
+    Returns
+    -------
+    pairs, taken
+        Records of PAIR, and (J,) which silhouettes are somebody's.
     """
-    lost = np.flatnonzero(~seen)
     taken = np.zeros(len(free), np.bool_)
     if not len(lost) or not len(free):
         return np.empty(0, PAIR), taken
     moved, of_boxes = predicted[lost], list(COMPONENT.names or ())
     boxes = moved[of_boxes].astype(COMPONENT)  # what box mode has compiled serves these too
-    claimed, responsibility = _claim_silhouettes(boxes, visible[lost], free["box"], free["score"], scene, parameter)
+    claimed, responsibility = _claim_silhouettes(
+        boxes, visible[lost], free["box"], free["score"], nats, scene, parameter
+    )
     moved[of_boxes] = boxes
     found = claimed >= 0
     again, silhouettes, share = moved[found], free[claimed[found]], responsibility[found]
@@ -56,10 +79,16 @@ def find_again(
 
 @kernel()
 def _claim_silhouettes(
-    lost: Records, visible: FloatArray, boxes_xyxy: FloatArray, scores: FloatArray, scene: Records, parameter: Records
+    lost: Records,
+    visible: FloatArray,
+    boxes_xyxy: FloatArray,
+    scores: FloatArray,
+    nats: FloatArray,
+    scene: Records,
+    parameter: Records,
 ) -> tuple[IntArray, FloatArray]:
     """Return (K,) the silhouette that shows each, -1 for none, and its responsibility; move those who have one."""
-    p = parameter[1]  # as :func:`_predict` has brought it to the step
+    p = parameter[1]
     observed = observe(boxes_xyxy, scores, np.zeros(len(scores), np.int64), p)
     S = innovation_variances(lost, scene, p)
     row_start, column, log_likelihood = pair_log_likelihoods(
@@ -72,6 +101,9 @@ def _claim_silhouettes(
         p,
     )
     log_odds = pair_log_odds(row_start, log_likelihood, visible)
+    for k in range(len(lost)):
+        for e in range(row_start[k], row_start[k + 1]):
+            log_odds[e] += nats[k, observed.detection[column[e]]]
     beta, _ = association_marginals(row_start, column, log_odds, len(observed.scores), False)
     claim = most_probable_claims(row_start, column, beta, len(observed.scores))
     silhouette, responsibility = np.full(len(lost), -1), np.zeros(len(lost))
