@@ -24,20 +24,18 @@ from scipy import stats
 from scipy.optimize import linear_sum_assignment, minimize
 
 from tracker import Config, Tracker, load_config
-from tracker.confidence import DEGREES_OF_FREEDOM
+from tracker.confidence import CLIPPED_AT, DEGREES_OF_FREEDOM, EXPECTED_CLIPPED_SQUARE
 from tracker.evaluation.consistency import (
     LEVELS,
     brier_score,
     calibration_error,
     clipped_squares,
-    expected_clipped_square,
     held_shares,
     reliability,
 )
 from tracker.evaluation.preparation import Criteria, prepare
 from tracker.formats.table import TrackTable
 from tracker.geometry import intersection_over_union, ltwh_to_xyxy, xyxy_to_cxywh, xyxy_to_ltwh
-from tracker.tracking.motion import Z_LIMIT
 from tracker.tracking.uncertainty import (
     ORDINARY_SPEED,
     ORDINARY_SPREAD,
@@ -137,8 +135,9 @@ def measure(sequence: Sequence, config: Config | None = None) -> Measured:
         boxes, names = prepared.get(frame, (np.empty((0, 4)), np.empty(0, np.int64)))
         covered = _covered(xyxy_to_ltwh(told["observed"].boxes_xyxy), boxes, reported)
         components = tracker.state.components
-        z = components["z"][reported & (components["hits"] > 1)]
-        innovations.append(z)
+        info = tracker.info
+        z = info.innovations[np.isin(info.ids, told["observed"].ids[reported])]
+        innovations.append(z[~np.isnan(z[:, 0])])
         place = {int(name): n for n, name in enumerate(names)}
         coasting = np.full(len(reported), -1)
         for k, identity in enumerate(told["observed"].ids.tolist()):
@@ -316,7 +315,7 @@ def show(sets: Mapping[str, Measured]) -> None:
     print(f"share of the truth (%) inside the regions of {', '.join(f'{100 * level:.0f}' for level in LEVELS)} %")
     _show_coverage(sets, lambda _, promises: promises.variances)
     print("share of the innovations (%) inside those regions, and mean squares of x, bottom, width, height,")
-    print(f"clipped at {Z_LIMIT:g} sd: {expected_clipped_square():.2f} each as promised")
+    print(f"clipped at {CLIPPED_AT:g} sd: {EXPECTED_CLIPPED_SQUARE:.2f} each as promised")
     for name, found in sets.items():
         z = found.innovations
         held = "  ".join(

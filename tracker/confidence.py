@@ -12,6 +12,12 @@ DEGREES_OF_FREEDOM = 3.0
 """Of the errors of reported boxes, and of the filter's innovations."""
 
 
+CLIPPED_AT = 3.0
+"""Standard deviations at which innovations are clipped where their squares are averaged."""
+EXPECTED_CLIPPED_SQUARE = 0.7288
+"""Mean of min(z^2, 9) of Student's t with 3 degrees of freedom and unit variance."""
+
+
 def ellipse_squared_radius(share: float) -> float:
     """Return the squared Mahalanobis radius of the ellipse that holds a share of the positions.
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tracker.evaluation.consistency import LEVELS, calibration_error, held_shares, reliability
+from tracker.confidence import EXPECTED_CLIPPED_SQUARE
+from tracker.evaluation.consistency import LEVELS, calibration_error, clipped_squares, held_shares, reliability
 
 CENTRE_GAP = {"observed": 0.05, "filtered": 0.065, "coasting": 0.05}
 """Between the share of the truth that ellipses of the position hold, and the share they promise."""
 SIZE_GAP, BOX_GAP = {"observed": 0.1, "filtered": 0.165, "coasting": 0.25}, 0.095
 IDENTITY_ERROR = 0.015
-INNOVATION_GAP = 0.05
+INNOVATION_GAP, SQUARE_GAP = 0.03, 0.25
 
 
 @pytest.fixture(scope="module")
@@ -41,5 +42,7 @@ def test_reports_keep_what_they_promise(name, sets):
         assert gaps["box"] < BOX_GAP, (kind, gaps)
     told = measured[name].identities
     assert calibration_error(reliability(told.promised, told.same.astype(np.int64))) < IDENTITY_ERROR
-    squares = (measured[name].innovations[:, :2] ** 2).sum(axis=1)
-    assert np.abs(held_shares(squares, 2) - LEVELS).max() < INNOVATION_GAP
+    z = measured[name].innovations
+    for columns in (slice(0, 2), slice(2, 4)):
+        assert np.abs(held_shares((z[:, columns] ** 2).sum(axis=1), 2) - LEVELS).max() < INNOVATION_GAP
+    np.testing.assert_allclose(clipped_squares(z), EXPECTED_CLIPPED_SQUARE, rtol=SQUARE_GAP)

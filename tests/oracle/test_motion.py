@@ -7,12 +7,14 @@ import pytest
 from filterpy.common import Q_discrete_white_noise
 from filterpy.kalman import KalmanFilter
 
+from tracker.confidence import DEGREES_OF_FREEDOM, EXPECTED_CLIPPED_SQUARE
 from tracker.config import Config
 from tracker.tracking.motion import (
     LONGEST_TAU,
     adapt,
     bring_to_step,
     innovation_variances,
+    learn_innovation_scale,
     measured_coordinates,
     measurement_variance,
     predict,
@@ -450,3 +452,22 @@ def test_without_confident_matches_nothing_is_learned():
     before = components.tobytes(), scene.tobytes()
     adapt(components, scene, np.zeros((5, 4)), np.zeros(5), np.zeros(0), np.full(5, -1), 1.0, numbers())
     assert (components.tobytes(), scene.tobytes()) == before
+
+
+def test_it_is_learned_how_large_innovations_are():
+    """By hand for a step; then the scales of Student's t come back, whatever is claimed or not."""
+    scene, p = initial_state().scene, numbers()
+    scene["innovation_scale"] = 1.0
+    z = np.array([[1.0, -2.0, 9.0, 0.0], [5.0, 5.0, 5.0, 5.0]])
+    learn_innovation_scale(scene, z, np.array([0, -1]), p)
+    surplus = np.array([1.0, 4.0, 9.0, 0.0]) / EXPECTED_CLIPPED_SQUARE - 1.0
+    np.testing.assert_allclose(scene["innovation_scale"][0], np.exp(0.02 / 21.0 * surplus))
+
+    rng, true = np.random.default_rng(3), np.array([0.5, 1.0, 0.8, 2.0])
+    for _ in range(1500):
+        z = true * rng.standard_t(DEGREES_OF_FREEDOM, (20, 4)) * np.sqrt(1.0 - 2.0 / DEGREES_OF_FREEDOM)
+        learn_innovation_scale(scene, z, np.arange(20), p)
+    np.testing.assert_allclose(scene["innovation_scale"][0], true, rtol=0.1)
+    before = scene.copy()
+    learn_innovation_scale(scene, np.empty((1, 4)), np.array([-1]), p)
+    np.testing.assert_array_equal(scene, before)

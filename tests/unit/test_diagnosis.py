@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tracker.confidence import DEGREES_OF_FREEDOM, ellipse_squared_radius
+from tracker.confidence import DEGREES_OF_FREEDOM, EXPECTED_CLIPPED_SQUARE, ellipse_squared_radius
 from tracker.errors import FormatError
 from tracker.evaluation.consistency import (
     LEVELS,
@@ -18,7 +18,6 @@ from tracker.evaluation.consistency import (
     calibration_error,
     clipped_squares,
     consistency,
-    expected_clipped_square,
     held_shares,
     reliability,
 )
@@ -374,7 +373,7 @@ def test_promises_are_compared_with_the_truth_under_the_same_track() -> None:
 def test_innovations_that_are_what_they_promise_fill_their_ellipses() -> None:
     rng = np.random.default_rng(3)
     drawn = rng.standard_t(DEGREES_OF_FREEDOM, (200_000, 4)) * np.sqrt(1 - 2 / DEGREES_OF_FREEDOM)
-    np.testing.assert_allclose(clipped_squares(drawn), expected_clipped_square(), atol=0.01)
+    np.testing.assert_allclose(clipped_squares(drawn), EXPECTED_CLIPPED_SQUARE, atol=0.01)
     pairs = rng.standard_normal((200_000, 2)) / np.sqrt(rng.chisquare(DEGREES_OF_FREEDOM, (200_000, 1)))
     # Of unit variance: 3 / 1 times 1 / 3.
     held = held_shares((pairs**2).sum(axis=1), 2)

@@ -307,7 +307,8 @@ def test_a_lone_object_moves_by_kalmans_gain_and_its_responsibility():
     S = c["p00"] + [measurement_variance(i, c["scale"], state.scene, p) for i in range(4)]
     beta = info.responsibilities[0]
     assert 0.5 < beta < 1.0
-    np.testing.assert_allclose(info.innovations[0], e / np.sqrt(S), rtol=1e-9)
+    scale = info.scene["innovation_scale"][0]
+    np.testing.assert_allclose(info.innovations[0], e / (scale * np.sqrt(S)), rtol=1e-9)
     np.testing.assert_allclose(after.components["mean"][0], c["mean"] + c["p00"] / S * beta * e, rtol=1e-9)
     np.testing.assert_allclose(after.components["velocity"][0], c["velocity"] + c["p01"] / S * beta * e, rtol=1e-9)
     np.testing.assert_allclose(after.components["p00"][0], c["p00"] * (1.0 - c["p00"] / S), rtol=1e-9)

@@ -12,15 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
-from scipy.integrate import quad
 
-from tracker.confidence import DEGREES_OF_FREEDOM
+from tracker.confidence import CLIPPED_AT, DEGREES_OF_FREEDOM
 from tracker.evaluation.diagnosis import Coverage
 from tracker.evaluation.preparation import Prepared
 from tracker.formats.diagnostics import Diagnostics
 from tracker.formats.table import find_rows
 from tracker.structures import FloatArray, IntArray
-from tracker.tracking.motion import Z_LIMIT
 
 POSITION_COORDINATES = 2
 LEVELS = (0.5, 0.9, 0.95)
@@ -133,15 +131,7 @@ def clipped_squares(innovations: FloatArray) -> FloatArray:
 
     So few degrees of freedom make plain mean squares a matter of the few largest.
     """
-    return np.asarray(np.minimum(innovations**2, Z_LIMIT**2).mean(axis=0))
-
-
-def expected_clipped_square() -> float:
-    """Return what :func:`clipped_squares` is by promise: 0.73."""
-    nu = DEGREES_OF_FREEDOM
-    unit = np.sqrt((nu - 2.0) / nu)
-    square, _ = quad(lambda x: 2.0 * stats.t.sf(np.sqrt(x) / unit, nu), 0.0, Z_LIMIT**2)
-    return float(square)
+    return np.asarray(np.minimum(innovations**2, CLIPPED_AT**2).mean(axis=0))
 
 
 def reliability(probabilities: FloatArray, kept: IntArray, bins: int = 10) -> Reliability:

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from tracker.confidence import CLIPPED_AT, EXPECTED_CLIPPED_SQUARE
 from tracker.mixture.kernels import kernel
 from tracker.structures import FloatArray, IntArray
 from tracker.tracking.state import Record, Records
@@ -323,6 +324,36 @@ def adapt(
     by_lag = 2.0 * p.correlation * (lag_position / n - 0.5)
     s.process_position = _bounded(s.process_position, p.process_rate * share * (by_size + by_lag))
     s.process_size = _bounded(s.process_size, p.process_rate * share * 2.0 * lag_size / n)
+
+
+@kernel(inline="always")
+def learn_innovation_scale(scene: Records, z: FloatArray, detection: IntArray, p: Record) -> None:
+    """Learn how large innovations really are, coordinate by coordinate, for those who read them; nothing else uses it.
+
+    Noise that follows objects best is no honest error: widths share a factor with heights, and heavy tails leave room
+    for noise that is too small. The scale s moves until the mean square of z / s is that of Student's t.
+
+    Parameters
+    ----------
+    scene
+        Changed in place.
+    z
+        (K, 4) innovations over the filter's standard deviations, valid where ``detection`` is not -1.
+    detection
+        (K,) claimed detection, -1 for none.
+    """
+    n = 0
+    square = np.zeros(4)
+    scale = scene[0].innovation_scale
+    for k in range(len(detection)):
+        if detection[k] >= 0:
+            n += 1
+            for i in range(4):
+                told = z[k, i] / scale[i]
+                square[i] += min(told * told, CLIPPED_AT * CLIPPED_AT)
+    for i in range(4):
+        surplus = square[i] / max(n, 1) / EXPECTED_CLIPPED_SQUARE - 1.0 if n > 0 else 0.0
+        scale[i] = _bounded(scale[i], p.measurement_rate * n / (n + 20.0) * surplus)
 
 
 @kernel()

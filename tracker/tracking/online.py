@@ -63,6 +63,7 @@ from tracker.tracking.motion import (
     bring_to_step,
     edges,
     innovation_variances,
+    learn_innovation_scale,
     predict,
     predicted_boxes,
     update,
@@ -175,6 +176,7 @@ def find(
     row_start, column, beta = graph
     detection, confidence = _claim(row_start, column, beta, len(observed.scores), p)
     z = _innovations(predicted, S, observed.measured, detection)
+    learn_innovation_scale(scene, z, detection, p)
     adapt(predicted, scene, z, confidence, observed.scores, detection, tau, p)
     _m_step(predicted, scene_before, observed, graph, detection, confidence, z, visible, tau, p)
     return graph, visible, detection, cover, sure, log_evidence
@@ -469,7 +471,7 @@ def _step(
         state.frame_index + 1,
         time_s,
     )
-    return new, StepInfo(components, new.components, pairs, log_evidence)
+    return new, StepInfo(components, new.components, pairs, log_evidence, state.scene)
 
 
 @kernel()

@@ -34,7 +34,7 @@ from tracker.tracking.blobs import (
 from tracker.tracking.evidence import LARGEST_COVER, cover_from_last_frame, detection_probability
 from tracker.tracking.family import births, divide, find_divided, find_merged, free_silhouettes
 from tracker.tracking.holding import STILL, Holder, checked_affine, elapsed_tau
-from tracker.tracking.motion import TAU_PER_S, bring_to_step, predict, predicted_boxes
+from tracker.tracking.motion import TAU_PER_S, bring_to_step, learn_innovation_scale, predict, predicted_boxes
 from tracker.tracking.outlines import lone_outlines, move
 from tracker.tracking.palettes import colour_ratios, learned_palettes, palettes_for, resemblance
 from tracker.tracking.pixel_em import BlobPrior, Shares, blob_prior, near, seen_shares
@@ -127,6 +127,8 @@ def _step(
     alike = resemblance(foreground, foreground.weights * shares.clutter, free["box"], palettes[lost], settings)
     again, taken = find_again(predicted, lost, visible, free, alike, state.scene, parameter)
     pairs = np.concatenate([pairs, again])
+    scene = state.scene.copy()
+    learn_innovation_scale(scene, predicted["z"].copy(), predicted["detection"].copy(), parameter[0])
     own = shares.table()
     merged = find_merged(predicted, foreground, own, seen, config)
     divided = find_divided(predicted, foreground, own, seen & ~merged, settings.object_cost)
@@ -142,12 +144,14 @@ def _step(
     features = np.concatenate([learned[goes_on], np.zeros((len(newborn), *learned.shape[1:]))])
     new = state._replace(
         components=components,
+        scene=scene,
         features=features.reshape(len(components), math.prod(features.shape[1:])),
         next_id=next_id,
         frame_index=state.frame_index + 1,
         time_s=time_s,
     )
-    return new, StepInfo(state.components, components, pairs, float(shares.objective[-1])), shares
+    info = StepInfo(state.components, components, pairs, float(shares.objective[-1]), state.scene)
+    return new, info, shares
 
 
 @kernel()

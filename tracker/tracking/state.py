@@ -26,6 +26,8 @@ CHAIN_LENGTH = 8
 """Consecutive overlapping detections that prove an object where nobody claimed them."""
 RECENT_CENTRES = 4
 LIKENESS_BINS = 16
+TYPICAL_INNOVATION_SCALE = (0.8, 1.15, 0.65, 1.5)
+"""What scenes teach on the average of street, dance and driving."""
 CERTAIN = 1.0 - 1e-6
 """Existence is never surer than this, nor its opposite."""
 RESPONSIBILITIES = ("exclusive", "independent", "assignment")
@@ -72,6 +74,7 @@ SCENE = np.dtype(
         ("shift_prior", "f8", (2,)),  # probability that the image moves as a whole, x and y
         ("alike", "f8", (LIKENESS_BINS,)),  # decayed counts of the distance between looks of one object
         ("unalike", "f8", (LIKENESS_BINS,)),  # and between those of different objects
+        ("innovation_scale", "f8", (4,)),  # true standard deviation of the innovations over the filter's
     ]
 )
 
@@ -138,12 +141,15 @@ class StepInfo(NamedTuple):
     log_likelihood
         Log-likelihood ratio of the frame's detections against all of them being clutter. Where responsibilities are
         not exclusive, each object has it by itself, and detections may count for several.
+    scene
+        (1,) record of :data:`SCENE` before the step.
     """
 
     before: Records
     after: Records
     pairs: Records
     log_likelihood: float
+    scene: Records
 
     @property
     def rows(self) -> IntArray:
@@ -169,13 +175,15 @@ class StepInfo(NamedTuple):
     def innovations(self) -> FloatArray:
         """(K, 4) innovation of the claimed detection over its predicted standard deviation.
 
-        In centre x, anchored y, width and height; NaN where nothing was claimed.
+        In centre x, anchored y, width and height; NaN where nothing was claimed. The standard deviation is the filter's
+        times what the scene had taught of it before: the filter's follows objects best, but is too small for some
+        coordinates and too large for others.
         """
         z = np.full((len(self.before), 4), np.nan)
         survivors = np.isin(self.before["id"], self.after["id"])
         after = self.after[: np.count_nonzero(survivors)]
         z[survivors] = np.where(after["detection"][:, None] >= 0, after["z"], np.nan)
-        return z
+        return z / self.scene["innovation_scale"][0]
 
     @property
     def born(self) -> IntArray:
@@ -260,6 +268,7 @@ def initial_state() -> TrackerState:
     for factor in ("process_position", "process_size", "measurement_position", "measurement_size"):
         scene[factor] = 1.0
     scene["shift_prior"] = 0.1
+    scene["innovation_scale"] = TYPICAL_INNOVATION_SCALE
     return TrackerState(
         components=np.zeros(0, COMPONENT),
         scene=scene,
