@@ -382,11 +382,6 @@ class ForecastConfig(_Section):
         (1.1, 0.6, 0.5, 0.9),
         description="noise of the velocity in g per s^1.5, times the factors that tracking has learned of the motion",
     )
-    jitter: PositivePerCoordinate = Field(
-        (0.065, 0.075, 0.1, 0.08),
-        description="standard deviation in g of tracked boxes about their objects, times the factor that tracking has "
-        "learned of the measurements",
-    )
     tail_degrees: Positive = Field(2.3, description="degrees of freedom of the errors, before a scene has taught more")
     learn: bool = Field(True, description="learn from the scene how far objects get, and how wrong forecasts were")
     prior_count: Positive = Field(15.0, description="forecasts that what was fitted is worth against the scene's own")

@@ -8,32 +8,37 @@ follow a law of their own, per coordinate in units of the object's scale g::
 Velocity reverts to rest with relaxation time T (Ornstein and Uhlenbeck 1930). With phi = T (1 - e^(-t/T)), r = t/T,
 
     mean = m + k phi v,   variance = P00 + J + 2 phi P01 + phi^2 P11 + sigma^2 D,
-    D = T^3 [r - 2 (1 - e^-r) + (1 - e^-2r)/2],   J = (j g noise factor of the scene's measurements)^2
+    D = T^3 [r - 2 (1 - e^-r) + (1 - e^-2r)/2]
 
-with J the distance from the tracked box to the object that stays while time goes on. The radius
-sqrt(sum e^2/variance) of the error in (x, y), and in (width, height), is that of Student's t.
+with J the error of a detected box, by the law of :mod:`tracker.tracking.uncertainty`. The radius sqrt(sum e^2/variance)
+of the error in (x, y), and in (width, height), is that of Student's t; variances are squares of its scale.
 
 No single law fits walkers, dancers and driving. Two things are therefore learned for each scene from its own past,
 at the horizons :data:`HORIZONS_S`: the share k of the foretold displacement that comes true, and the distribution
 of the radius, as a histogram; both start from the law with the weight of ``prior_count`` forecasts. What came is known
-only as the tracked box that claimed a detection then; the object lies about it as J says, which quadrature adds. A
-band of share p is the ellipse at the histogram's p-quantile, as conformal prediction has it (Vovk, Gammerman and
-Shafer 2005).
+only as the detection that was claimed then. One half of its error's variance is noise, of which the comparison has
+enough by itself; the other lasts from box to box (a detector's bias, annotators' habits), hides from it, and is added
+by quadrature. A band of share p is the ellipse at the histogram's p-quantile, as conformal prediction has it (Vovk,
+Gammerman and Shafer 2005).
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tracker.confidence import DEGREES_OF_FREEDOM
 from tracker.config import Config, ForecastConfig
+from tracker.geometry import cxywh_to_xyxy, xyxy_to_cxywh
 from tracker.structures import FloatArray, IntArray
 from tracker.tracking.blobs import tracked_height
 from tracker.tracking.motion import TAU_PER_S
-from tracker.tracking.state import Records, TrackerState
+from tracker.tracking.state import TrackerState
+from tracker.tracking.uncertainty import error_laws, variance_parts, what_is_known
 
 HORIZONS_S = (0.2, 0.5, 1.0, 2.0)
 """At these what was foretold is compared with what came; between them is interpolated over log time."""
@@ -44,6 +49,8 @@ _LEARNING_PER_S = 1.5  # forecasts that an object is worth each second: those of
 _STRIDE_S = 0.1
 _ALIKE = 0.4  # difference in log time up to which an elapsed time stands for a horizon
 _LEAST_HITS = 3
+_LASTING = 0.5  # share of the variance of a detected box's error that the next box has too
+_SCALE_OF_DEVIATION = math.sqrt(1.0 - 2.0 / DEGREES_OF_FREEDOM)  # of Student's t, whose standard deviation is 1
 _NODE_SHARES = np.arange(0.1, 1.0, 0.2)
 _NODE_DIRECTIONS = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]) / np.sqrt(2.0)
 
@@ -142,8 +149,8 @@ def forecast(
     config = Config() if config is None else config
     law, experience = config.tracking.forecast, experience or Experience.none()
     c = state.components
-    shift, variance = expected_motion(c, state.scene, times, law)
-    z = _paths(c, state.scene, times, law, samples, rng) / np.sqrt(variance)
+    shift, variance = expected_motion(state, times, config)
+    z = _paths(state, times, config, samples, rng) / np.sqrt(variance)
     levels = np.linspace(0.0, 6.0, 121)[1:]  # radius of a Gaussian path
     reached = radius(-np.expm1(-0.5 * levels**2), times, law, experience)  # (levels, T, groups)
     for n, group in enumerate(GROUPS):
@@ -158,11 +165,10 @@ def forecast(
     return np.stack([left, top, left + width, top + height], axis=-1)
 
 
-def expected_motion(
-    components: Records, scene: Records, times_s: FloatArray, law: ForecastConfig
-) -> tuple[FloatArray, FloatArray]:
+def expected_motion(state: TrackerState, times_s: FloatArray, config: Config) -> tuple[FloatArray, FloatArray]:
     """Return the (K, T, 4) displacement phi v in px, and the variance in px^2; see the module."""
-    T, sigma, jitter = _noise(components, scene, law)
+    components = state.components
+    T, sigma, jitter = _noise(state, config)
     t = times_s[:, None]
     phi = -T * np.expm1(-t / T)
     shift = phi * TAU_PER_S * components["velocity"][:, None]
@@ -198,7 +204,7 @@ def learn(
     experience: Experience,
     before: TrackerState,
     now: TrackerState,
-    law: ForecastConfig,
+    config: Config,
     *,
     weight: float,
     to_now: ArrayLike | None = None,
@@ -211,13 +217,14 @@ def learn(
         What is known so far.
     before, now
         States; the time between them is to be alike to a horizon, else nothing is learned.
-    law
-        The law of the forecasts.
+    config
+        Holds the laws.
     weight
         Forecasts that each of these is worth.
     to_now
         (3, 3) map from the earlier frame's pixels to this one's; None for a camera that stood still.
     """
+    law = config.tracking.forecast
     elapsed_s = now.time_s - before.time_s
     apart = np.abs(np.log(np.array(HORIZONS_S) / elapsed_s))
     h = int(apart.argmin())
@@ -230,7 +237,7 @@ def learn(
         return experience
     c, c_now = before.components[known][rows], now.components[seen][rows_now]
     times = np.array([elapsed_s])
-    shift, variance = (part[:, 0] for part in expected_motion(c, before.scene, times, law))
+    shift, variance = (part[:, 0] for part in expected_motion(before._replace(components=c), times, config))
     start = c["mean"].copy()
     if to_now is not None:
         to_now = np.asarray(to_now, np.float64)
@@ -239,10 +246,13 @@ def learn(
         start[:, 2:] *= grow
         shift = np.concatenate([shift[:, :2] @ to_now[:2, :2].T, shift[:, 2:] * grow], axis=1)
         variance = variance * grow**2
-    moved = c_now["mean"] - start
+    lever = tracked_height(c_now, config) - 0.5
+    came = xyxy_to_cxywh(c_now["box"])
+    came[:, 1] += lever * came[:, 3]
+    moved = came - start
     share = kept(times, law, experience)[0]
     wrong = moved - share * shift
-    unseen = _noise(c_now, now.scene, law)[2]
+    unseen = math.sqrt(_LASTING) * _noise(now._replace(components=c_now), config)[2]
     typical = (radius([0.5], times, law, experience)[0, 0] / _radius_by_law(0.5, law.tail_degrees)) ** 2
     radii, foretold, came_true = experience.radii.copy(), experience.foretold.copy(), experience.came_true.copy()
     nodes = (_radius_by_law(_NODE_SHARES, law.tail_degrees)[:, None, None] * _NODE_DIRECTIONS).reshape(-1, 2)
@@ -298,7 +308,7 @@ class Forecaster:
             known = Experience(known.radii * fade, known.foretold * fade, known.came_true * fade)
             for n in {self._held_nearest(state.time_s - horizon_s) for horizon_s in HORIZONS_S}:
                 earlier, to_now = self._past[n]
-                known = learn(known, earlier, state, law, weight=_LEARNING_PER_S * waited_s, to_now=to_now)
+                known = learn(known, earlier, state, self._config, weight=_LEARNING_PER_S * waited_s, to_now=to_now)
             self.experience = known
         self._past.append((state, np.eye(3)))
         while state.time_s - self._past[0][0].time_s > HORIZONS_S[-1] + _STRIDE_S:
@@ -318,7 +328,7 @@ class Forecaster:
         """
         times, share = _checked(times_s), np.asarray(shares, np.float64)
         law, c = self._config.tracking.forecast, state.components
-        shift, variance = expected_motion(c, state.scene, times, law)
+        shift, variance = expected_motion(state, times, self._config)
         mean = c["mean"][:, None] + kept(times, law, self.experience) * shift
         centres = mean[..., :2].copy()
         centres[..., 1] += (1.0 - tracked_height(c, self._config)) * mean[..., 3]
@@ -335,13 +345,20 @@ class Forecaster:
         return int(np.argmin([abs(earlier.time_s - time_s) for earlier, _ in self._past]))
 
 
-def _noise(components: Records, scene: Records, law: ForecastConfig) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return (4,) relaxation times in s, (K, 4) diffusion in px/s^1.5, and (K, 4) jitter in px."""
+def _noise(state: TrackerState, config: Config) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return (4,) relaxation times in s, (K, 4) diffusion in px/s^1.5, and (K, 4) errors of detected boxes in px."""
+    components, scene, law = state.components, state.scene, config.tracking.forecast
     g = components["scale"][:, None]
     factor = np.ones((len(components), 4))
     factor[:, :2] = (scene["process_position"] * np.exp(components["log_noise_factor"]))[:, None]
-    measured = np.repeat([scene["measurement_position"], scene["measurement_size"]], 2)
-    return np.array(law.relaxation_s), np.array(law.diffusion) * g * factor, np.array(law.jitter) * g * measured
+    laws = error_laws(config)
+    lever = tracked_height(components, config) - 0.5
+    boxes = cxywh_to_xyxy(components["mean"] - lever * components["mean"][:, [3]] * [0, 1, 0, 0])
+    known = what_is_known(state, np.arange(len(components)), boxes, lever)
+    squares = variance_parts(known, laws)[0].copy()
+    squares[:, 1] += lever**2 * squares[:, 3]
+    jitter = _SCALE_OF_DEVIATION * np.sqrt(squares)
+    return np.array(law.relaxation_s), np.array(law.diffusion) * g * factor, jitter
 
 
 def _diffused(t: FloatArray, T: FloatArray) -> FloatArray:
@@ -352,15 +369,15 @@ def _diffused(t: FloatArray, T: FloatArray) -> FloatArray:
 
 
 def _paths(
-    components: Records,
-    scene: Records,
+    state: TrackerState,
     times_s: FloatArray,
-    law: ForecastConfig,
+    config: Config,
     samples: int,
     rng: np.random.Generator,
 ) -> FloatArray:
     """Return (n, K, T, 4) deviations of Gaussian paths from their mean, in px."""
-    T, sigma, jitter = _noise(components, scene, law)
+    components = state.components
+    T, sigma, jitter = _noise(state, config)
     shape = (samples, len(components), 4)
     p00, p01 = components["p00"] + jitter**2, TAU_PER_S * components["p01"]
     p11 = TAU_PER_S**2 * components["p11"]
