@@ -2,9 +2,10 @@
 
 The pixels of a frame are a Poisson process whose intensity is a mixture over a uniform background,
 
-    lambda(x) = sum_k m_k N(x; mu_k, Sigma_k) + clutter,
+    lambda(x) = sum_k m_k q_k(x) N(x; mu_k, Sigma_k) + clutter,
 
-m_k being the number of pixels that object k shows. Last frame's blobs, moved by the motion model of
+m_k being the number of pixels that object k shows and q_k how much likelier a pixel's colour is as the object's than as
+clutter's (:mod:`tracker.tracking.palettes`). Last frame's blobs, moved by the motion model of
 :mod:`tracker.tracking.motion`, are the start and the prior of a few rounds of EM. Who is not needed to explain the
 pixels, by the likelihood, is not seen in the frame and coasts. Unexplained pixels give birth. Boxes come from the
 moments of an object's own pixels; how far its outline reaches beyond them is learned while it walks alone.

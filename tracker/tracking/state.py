@@ -110,7 +110,8 @@ class TrackerState(NamedTuple):
     chains
         (C,) records of :data:`CHAIN`: last frame's detections that nobody claimed.
     features
-        (K, D) what is remembered of the objects' looks, a row for each component; (0, 0) without features.
+        (K, D) what is remembered of the objects' looks, or the palettes of blobs, a row for each component; (0, 0)
+        without.
     next_id
         Identity of the next object to be born.
     frame_index
