@@ -11,15 +11,16 @@ VIDEOS = Path(__file__).parents[2] / "videos"
 
 @pytest.fixture
 def compare(monkeypatch):
-    """Compare the means over several starts of a film, since single events decide much on films so short."""
+    """Compare films from several starts."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "tools"))
     from pixel_benchmark import OBSERVATIONS, scored
 
     def compare(video: Path, truth: Path, starts: tuple[int, ...]) -> None:
         boxes, pixels = ([scored(video, truth, kind, start) for start in starts] for kind in OBSERVATIONS)
-        assert sum(s.id_switches for s in pixels) < sum(s.id_switches for s in boxes)
-        assert sum(s.idf1 for s in pixels) > sum(s.idf1 for s in boxes)
-        assert sum(s.hota for s in pixels) > sum(s.hota for s in boxes)
+        for of_boxes, of_pixels in zip(boxes, pixels, strict=True):
+            assert of_pixels.id_switches < of_boxes.id_switches
+            assert of_pixels.idf1 > of_boxes.idf1
+            assert of_pixels.hota > of_boxes.hota
 
     return compare
 

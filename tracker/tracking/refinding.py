@@ -89,6 +89,8 @@ def _claim_silhouettes(
 ) -> tuple[IntArray, FloatArray]:
     """Return (K,) the silhouette that shows each, -1 for none, and its responsibility; move those who have one."""
     p = parameter[1]
+    # Somebody lost is as far as his own prediction has spread since; a gate that grew besides took strangers for him.
+    p.gate_margin = parameter[0].gate_margin
     observed = observe(boxes_xyxy, scores, np.zeros(len(scores), np.int64), p)
     S = innovation_variances(lost, scene, p)
     row_start, column, log_likelihood = pair_log_likelihoods(
