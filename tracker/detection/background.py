@@ -163,7 +163,7 @@ class BackgroundDetector:
             box = np.s_[top:bottom, left:right]
             if not _is_ghost(differs[box].astype(np.uint8), picture[box], self._bare[box]):
                 held[box] |= differs[box] & (self._seen_bare[box] > 0)
-        np.copyto(emptied, self._bare, where=held[..., None])
+        cv2.copyTo(self._bare, held.view(np.uint8), emptied)
         self._seen_bare[held] -= 1
         return emptied
 
@@ -392,9 +392,19 @@ def _is_ghost(mask: Image, picture: Image, background: Image) -> bool:
     """
     if min(mask.shape) < 3:
         return False
-    outline = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-    here, before = (float(np.hypot(*np.gradient(_grey(part)))[outline].sum()) for part in (picture, background))
+    y, x = np.nonzero(cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
+    here, before = (float(_slopes(_grey(part), y, x).sum()) for part in (picture, background))
     return here < _GHOST_EDGES * (here + before)
+
+
+def _slopes(grey: FloatArray, y: IntArray, x: IntArray) -> FloatArray:
+    """Return (n,) how steep the brightness is at some pixels, as ``numpy.gradient`` has it for all."""
+    height, width = grey.shape
+    above, below = np.maximum(y - 1, 0), np.minimum(y + 1, height - 1)
+    left, right = np.maximum(x - 1, 0), np.minimum(x + 1, width - 1)
+    return np.hypot(
+        (grey[below, x] - grey[above, x]) / (below - above), (grey[y, right] - grey[y, left]) / (right - left)
+    )
 
 
 def _grey(image: Image) -> FloatArray:
