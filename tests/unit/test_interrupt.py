@@ -8,7 +8,7 @@ import pytest
 
 from tracker.cli.common import stop_on_signals
 
-NUMBERS = (signal.SIGINT, signal.SIGTERM)
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @pytest.mark.parametrize("first", NUMBERS)
