@@ -108,7 +108,9 @@ def appearance_settings(appearance: str | None) -> list[str]:
 
 @contextmanager
 def stop_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
-    """Let the first SIGINT, SIGTERM or SIGHUP set the event, so that a run can complete its files; the next breaks in.
+    """Let the first SIGINT, SIGTERM or SIGHUP set the event, so that a run can complete its files.
+
+    The next SIGINT or SIGTERM breaks in; a SIGHUP never does, for a terminal that is closed may send several.
 
     Yields the event and the numbers of the signals that have come; a command that they end exits with
     ``SIGNALED`` plus the first. Signals that whoever started the command has it ignore are ignored.
@@ -120,7 +122,7 @@ def stop_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
     def on_signal(number: int, _: object) -> None:
         received.append(number)
         stop.set()
-        for other in before:
+        for other in before.keys() & {signal.SIGINT, signal.SIGTERM}:
             signal.signal(other, signal.default_int_handler)
         for stream in terminals:
             if not os.isatty(stream):  # closed; to write there would be an error from now on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 BAD_INPUT, SIGNALED = 2, 128
 _PIPE_CLOSED = SIGNALED + 13  # as of any program that SIGPIPE ends
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EPIPE, errno.EIO, errno.EBADF}
 _ANY_WIDTH = 10_000
 
 
@@ -76,7 +78,7 @@ def one_line_errors() -> Iterator[None]:
             BAD_INPUT,
         )
     except OSError as error:
-        if error.filename is not None:
+        if error.filename is not None or error.errno not in _UNWRITABLE:
             raise
         # Files that cannot be written are told by their names: this is standard output.
         with suppress(OSError, ValueError):  # what it still holds would fail again at the end
