@@ -20,6 +20,7 @@ from measuring import Job, by_set, find_sequences, mean_and_error, run_all
 from rich.console import Console
 from rich.progress import track as progress
 from rich.table import Table
+from telling import one_line_errors
 
 from tracker import load_config
 
@@ -97,4 +98,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

@@ -28,6 +28,7 @@ from measuring import Recording, Sequence, load, mean_and_error, replicate, runs
 from rich.console import Console
 from rich.progress import track as progress
 from rich.table import Table
+from telling import one_line_errors
 
 from tracker import Config, Detections, load_config
 from tracker.app.inputs import Job, chosen_detector, feature_extractor, seen_by
@@ -196,4 +197,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

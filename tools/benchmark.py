@@ -43,6 +43,7 @@ from profiling import step_parts, whole_run
 from rich.console import Console
 from rich.progress import track as progress
 from rich.table import Table
+from telling import one_line_errors
 
 from tracker import Detections, Frame, load_config
 from tracker.app.warming import warm_up
@@ -133,6 +134,8 @@ def _race(name: str, objects: int) -> float:
 
 
 def speed(arguments: argparse.Namespace) -> None:
+    if arguments.only == "pipeline" and not arguments.video:
+        raise SystemExit("error: --only pipeline needs --video")
     parts = {"core": core, "start": start_up, "drawing": drawing, "pipeline": pipeline}
     for name, part in parts.items():
         if arguments.only in (None, name) and (name != "pipeline" or arguments.video):
@@ -310,4 +313,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

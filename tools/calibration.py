@@ -22,6 +22,7 @@ import numpy as np
 from measuring import Sequence, find_sequences, load
 from scipy import stats
 from scipy.optimize import linear_sum_assignment, minimize
+from telling import one_line_errors
 
 from tracker import Config, Tracker, load_config
 from tracker.confidence import CLIPPED_AT, DEGREES_OF_FREEDOM, EXPECTED_CLIPPED_SQUARE
@@ -420,4 +421,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

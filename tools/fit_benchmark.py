@@ -34,6 +34,7 @@ import numpy as np
 from measuring import Sequence, even_times_s, find_sequences, load, track
 from rich.console import Console
 from rich.table import Table
+from telling import one_line_errors
 
 from tracker import Config, Detections, load_config
 from tracker.app.fitting import ALL, Recording, fit_with_truth, fit_without_truth, overrides
@@ -251,4 +252,5 @@ def scores_of(run: Callable[..., Iterable[Any]], parts: list[Part], configs: lis
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

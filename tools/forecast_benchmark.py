@@ -24,6 +24,7 @@ from measuring import Sequence, find_sequences, load
 from rich.console import Console
 from rich.progress import track as progress
 from rich.table import Table
+from telling import one_line_errors
 
 from tracker import Config, Forecaster, Tracker, load_config
 from tracker.app.warming import warm_up
@@ -122,4 +123,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

@@ -16,6 +16,7 @@ import numpy as np
 from measuring import find_sequences, load
 from rich.console import Console
 from rich.table import Table
+from telling import one_line_errors
 
 from tracker import Tracker, load_config
 from tracker.tracking.lifecycle import object_probability, score_bin
@@ -52,4 +53,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

@@ -22,6 +22,7 @@ from measuring import Recording, Sequence, find_sequences, load, mean_and_error,
 from rich.console import Console
 from rich.progress import track as progress
 from rich.table import Table
+from telling import one_line_errors
 
 from tracker import Config, Tracker, load_config
 from tracker.app.refining import Report, table_of, waiting_for_births
@@ -139,4 +140,5 @@ def _cell(
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

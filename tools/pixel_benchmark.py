@@ -16,6 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track as progress
 from rich.table import Table
+from telling import one_line_errors
 
 from tracker import load_config
 from tracker.app.inputs import Job
@@ -69,16 +70,17 @@ def scored(
 ) -> Scores:
     """Track a film from a frame on, and score it against the truth of those frames."""
     config = load_config(overrides=[f"tracking.observations={observations}", *(overrides or ())])
+    end = np.inf if frames is None else start + frames
+    lines = truth.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if line.strip() and start <= int(line.split(",")[0]) < end]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run(Job(config=config, video=video, start=start, frames=frames), folder / "tracks", overlay=False)
-        end = np.inf if frames is None else start + frames
-        lines = truth.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.strip() and start <= int(line.split(",")[0]) < end]
         (folder / "gt.txt").write_text("".join(kept), encoding="utf-8")
         (evaluation,) = evaluate_paths(folder / "gt.txt", folder / "tracks" / "tracks.txt").values()
     return evaluation.scores
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

@@ -1,15 +1,15 @@
 """The configuration: every default lives here, once; YAML files and ``--set`` only override.
 
 The three ways in (a preset of the package, a file, ``--set dotted.key=value``) are merged into one mapping and
-checked once, so that all give the same errors.
+checked once, so that all give the same errors. A file may be the record of a run, too.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -32,6 +32,10 @@ Channels: TypeAlias = tuple[float, float, float]
 
 IMAGENET_MEAN_RGB: Channels = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION_RGB: Channels = (0.229, 0.224, 0.225)
+
+
+PROGRAM = "gmm-tracker"
+"""What the record of a run, a ``run.yaml``, says of who wrote it; it holds the run's configuration."""
 
 
 class _Section(BaseModel):
@@ -443,19 +447,23 @@ class LiveConfig(_Section):
     segment_s: Positive = Field(3600.0, description="length of a recording's files")
 
 
-class AreaConfig(_Section):
-    """A polygon that is entered and left; its corners alone may stand for it."""
+class _Region(_Section):
+    """A part of the picture; its points alone may stand for it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_points(cls, value: Any) -> Any:
+        return {"points": value} if isinstance(value, list | tuple) else value
+
+
+class AreaConfig(_Region):
+    """A polygon that is entered and left."""
 
     points: Annotated[tuple[Point, ...], Field(min_length=3)] = Field(description="its corners")
     classes: tuple[ClassChoice, ...] = Field((), description="classes that count, by name or number; all when empty")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_corners(cls, value: Any) -> Any:
-        return {"points": value} if isinstance(value, list | tuple) else value
 
-
-class LineConfig(_Section):
+class LineConfig(_Region):
     """A line that is crossed in two directions, as seen looking along it from its first point to its second."""
 
     points: tuple[Point, Point] = Field(description="its two ends")
@@ -489,8 +497,8 @@ class RegionsConfig(_Section):
     )
     lines: dict[RegionName, LineConfig] = Field(
         {},
-        description="lines by name, e.g. {gate: {points: [[0.5, 0], [0.5, 1]], to_right: out, to_left: in}}; "
-        "with classes as areas",
+        description="lines by name, e.g. {gate: [[0.5, 0], [0.5, 1]]}, or {gate: {points: [...], to_right: out, "
+        "to_left: in}}; with classes as areas",
     )
 
     @property
@@ -571,7 +579,7 @@ def load_config(name_or_path: str | Path = "default.yaml", overrides: Iterable[s
     Parameters
     ----------
     name_or_path
-        A YAML file, or the name of a packaged preset.
+        A YAML file, the ``run.yaml`` of a run, or the name of a packaged preset.
     overrides
         Items such as ``"tracking.frame_rate_hz=25"``; values are YAML.
 
@@ -579,21 +587,18 @@ def load_config(name_or_path: str | Path = "default.yaml", overrides: Iterable[s
     ------
     ConfigurationError
         For a missing file, a YAML fault, an unknown key or a value out of range; one line that names the
-        file, the key and what would be right.
+        file or the override, the key and what would be right.
     """
     path = find_config(name_or_path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: cannot be read as text: {error}") from None
-    tree = _parse(text, str(path))
-    if tree is None:
-        tree = {}
-    if not isinstance(tree, dict):
-        raise ConfigurationError(f"{path}: holds a {type(tree).__name__}; it must hold sections with keys")
+    overrides = tuple(overrides)
+    tree = _sections(text, path)
     for override in overrides:
         _override(tree, override)
-    return check_config(tree, str(path))
+    return _checked(tree, lambda error: _culprit(error, overrides, _sections(text, path)) or str(path))
 
 
 def check_config(tree: Mapping[str, Any], source: str) -> Config:
@@ -604,10 +609,43 @@ def check_config(tree: Mapping[str, Any], source: str) -> Config:
     ConfigurationError
         For an unknown key or a value of the wrong kind or out of range.
     """
+    return _checked(tree, lambda _: source)
+
+
+def _checked(tree: Mapping[str, Any], source: Callable[[ValidationError], str]) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigurationError(f"{source}: {_explain(error)}") from None
+        raise ConfigurationError(f"{source(error)}: {_explain(error)}") from None
+
+
+def _sections(text: str, path: Path) -> dict[str, Any]:
+    """Return what a file says: its sections, or those in the record of a run."""
+    tree = _parse(text, str(path))
+    if isinstance(tree, dict) and tree.get("program") == PROGRAM:
+        tree = tree.get("configuration", "record without a configuration")
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigurationError(f"{path}: holds a {type(tree).__name__}; it must hold sections with keys")
+    return tree
+
+
+def _culprit(error: ValidationError, overrides: Iterable[str], without: Mapping[str, Any]) -> str | None:
+    """Return the last override that has to do with the first fault; None when it is that of the file alone."""
+    fault = error.errors()[0]
+    # Who begins a section must give all that it needs.
+    place = f"{_dotted(fault['loc'][:-1] if fault['type'] == 'missing' else fault['loc'])}."
+    keys = {f"{override.partition('=')[0].strip()}.": override for override in overrides}
+    at_fault = [override for key, override in keys.items() if place.startswith(key)]
+    inside = [override for key, override in keys.items() if key.startswith(place)]
+    if not at_fault and inside:
+        try:
+            Config.model_validate(without)
+        except ValidationError as alone:
+            if any((other["loc"], other["type"]) == (fault["loc"], fault["type"]) for other in alone.errors()):
+                return None
+    return f"--set {(at_fault or inside)[-1]}" if at_fault or inside else None
 
 
 def _parse(text: str, name: str) -> Any:
@@ -641,25 +679,82 @@ def _override(tree: dict[str, Any], override: str) -> None:
 def _explain(error: ValidationError) -> str:
     """Put the first fault into one line; an unknown key gets its nearest neighbour."""
     fault = error.errors()[0]
-    key = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        known = list(_keys(Config))
-        last = key.rpartition(".")[2]
-        near = difflib.get_close_matches(key, known, 1, 0.6) or [
-            k
-            for k in known
-            if k.rpartition(".")[2] in difflib.get_close_matches(last, [last, *_lasts(known)], 2, 0.6)[1:]
-        ]
-        return f"unknown key {key}" + (f"; did you mean {near[0]}?" if near else "")
-    if fault["type"] == "value_error":  # one of our own, which says what it speaks of
-        return f"{key}: {fault['ctx']['error']}"
-    text = f"{key} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+    kind, place, value = fault["type"], fault["loc"], fault["input"]
+    if kind == "missing" and not isinstance(place[-1], int):
+        return f"{_dotted(place)} is missing"
+    if kind == "extra_forbidden":
+        return f"unknown key {_dotted(place)}{_guess(place)}"
+    if kind == "value_error":  # one of our own, which says what it speaks of
+        return f"{_dotted(place)}: {fault['ctx']['error']}"
+    if place[-1] == "[key]":
+        return f"{_dotted(place[:-2])}: the key {place[-2]!r} {_demand(fault['msg'])}"
+    if kind == "missing":  # of a list, which is too short
+        place = place[:-1]
+    wanted = _form(_annotation(place), fault.get("ctx", {}).get("min_length")) if kind in _FORM_FAULTS else None
+    text = f"{_dotted(place)} is {value!r}: {f'must be {wanted}' if wanted else _demand(fault['msg'])}"
     more = error.error_count() - 1
-    return text + (f" (and {more} more faults)" if more else "")
+    return text + (f" (and {more} more fault{'s' * (more > 1)})" if more else "")
 
 
-def _lasts(keys: Iterable[str]) -> list[str]:
-    return [key.rpartition(".")[2] for key in keys]
+_FORM_FAULTS = {"missing", "too_short", "too_long", "tuple_type", "dict_type", "model_type"}
+"""Faults of which the library speaks in its own terms."""
+
+
+def _demand(message: str) -> str:
+    """Return what the library says that a value should be."""
+    return message.replace("Input should", "must").replace("String should", "must")
+
+
+def _form(annotation: Any, least: int | None) -> str | None:
+    """Say in words what is to be written for a list (of so many parts at least), a mapping or a section."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"a section with {_few(annotation.model_fields)}"
+    if get_origin(annotation) is dict:
+        return "a section with names and what belongs to each"
+    if get_origin(annotation) is not tuple:
+        return None
+    inner, *others = get_args(annotation)
+    count = f"{1 + len(others)} "
+    if Ellipsis in others:
+        count = "" if least is None else f"at least {least} "
+    if get_origin(inner) is tuple:
+        return f"a list of {count}points x, y"
+    return f"a list of {count}{'numbers' if float in (inner, *get_args(inner)) else 'names'}"
+
+
+def _few(names: Iterable[str]) -> str:
+    names = list(names)
+    return "keys such as " * (len(names) > 5) + ", ".join(names[:5])
+
+
+def _annotation(place: tuple[int | str, ...]) -> Any:
+    """Return the type of what stands in a place of the configuration; None for a place that is none."""
+    kind: Any = Config
+    for part in place:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            field = kind.model_fields.get(str(part))
+            kind = None if field is None else field.annotation
+        elif get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        elif get_origin(kind) is tuple:
+            kind = get_args(kind)[0]  # all parts of a list are alike
+    return kind
+
+
+def _guess(place: tuple[int | str, ...]) -> str:
+    """Say which key was meant: one of the same section, or of that name in another."""
+    last, section = str(place[-1]), _annotation(place[:-1])
+    if near := difflib.get_close_matches(last, section.model_fields, 1, 0.6):
+        return f"; did you mean {_dotted((*place[:-1], near[0]))}?"
+    known = list(_keys(Config))
+    lasts = dict.fromkeys(key.rpartition(".")[2] for key in known)
+    for other in difflib.get_close_matches(last, lasts, 1, 0.6):
+        return f"; did you mean {next(key for key in known if key.rpartition('.')[2] == other)}?"
+    return f"; known there are {_few(section.model_fields)}"
+
+
+def _dotted(place: Iterable[int | str]) -> str:
+    return ".".join(map(str, place))
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -17,6 +17,11 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """Return a number with its noun; the plural is the singular with an s when left out."""
+    return f"{number} {one if number == 1 else several or f'{one}s'}"
+
+
 class TrackerError(Exception):
     """Base of every error that bad input can cause."""
 

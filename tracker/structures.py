@@ -38,7 +38,7 @@ def _read_only(values: ArrayLike, dtype: DTypeLike, shape: tuple[int | None, ...
     if array.ndim != len(shape) or any(
         want is not None and want != have for want, have in zip(shape, array.shape, strict=True)
     ):
-        wanted = ", ".join("N" if n is None else str(n) for n in shape)
+        wanted = ", ".join(letter if n is None else str(n) for n, letter in zip(shape, "NDD", strict=False))
         raise ValueError(f"{name} has shape {array.shape}; it must be ({wanted})")
     array.flags.writeable = False
     return array

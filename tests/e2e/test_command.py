@@ -8,8 +8,8 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import av
@@ -203,8 +203,52 @@ def test_a_terminal_shows_progress(cwd: Path, clip: Path, recorded: Path) -> Non
                 shown += part
     os.close(ours)
     assert process.returncode == 0
-    for words in (b"compiling (once)", b"tracking", b"30/30", b"frames/s", b"1 tracks", b"completing"):
+    for words in (b"loading", b"tracking", b"30/30", b"frames/s", b"1 tracks", b"completing"):
         assert words in shown
+    assert b"compiling" not in shown  # all is compiled already
+
+
+def test_a_long_path_is_one_line_where_nobody_looks(track: Track, cwd: Path, clip: Path, recorded: Path) -> None:
+    output = Path("/".join(["a-folder-with-a-long-name"] * 6))
+    done = track("--video", clip, "--detections", recorded, "-o", output, "--frames", "2")
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"written  {', '.join(str(output / name) for name in ('overlay.mp4', 'tracks.txt', 'run.yaml'))}"
+    assert [line.split()[0] for line in lines] == ["written", "tracks", "frames", "stages"]
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_a_run_is_repeated_by_its_record(track: Track, cwd: Path, clip: Path, recorded: Path) -> None:
+    arguments = ["--video", clip, "--detections", recorded, "--no-video", "--quiet"]
+    assert track(*arguments, "--set", "tracking.lifecycle.birth_score=0.95").returncode == 0
+    first = (cwd / "block-tracks" / "tracks.txt").read_bytes()
+    done = track(*arguments, "--config", "block-tracks/run.yaml", "-o", "again")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (cwd / "again" / "tracks.txt").read_bytes() == first
+    configuration = yaml.safe_load((cwd / "again" / "run.yaml").read_text())["configuration"]
+    assert configuration["tracking"]["lifecycle"]["birth_score"] == 0.95
+
+
+@pytest.mark.parametrize(
+    ("rows", "classes", "code", "said"),
+    [
+        (
+            "{n},-1,{n},20,14,30,0.9\n",
+            "1",
+            2,
+            "error: detection.recorded.classes: d.txt states no classes, so that none",
+        ),
+        ("{n},-1,{n},20,14,30,0.9,1\n", "7", 0, "d.txt: no detection is of the classes chosen, 7; there are 1\n"),
+        ("{n},-1,{n},20,14,30,0.9,1\n", "7,1", 0, ""),
+    ],
+)
+def test_classes_that_are_not_there_are_told(
+    rows: str, classes: str, code: int, said: str, track: Track, cwd: Path
+) -> None:
+    (cwd / "d.txt").write_text("".join(rows.format(n=n) for n in range(1, 11)))
+    done = track("--detections", "d.txt", "--fps", "10", "--classes", classes, "-o", "out")
+    assert done.returncode == code
+    assert done.stderr.startswith(said)
+    assert len(done.stderr.splitlines()) == bool(said)
 
 
 # ------------------------------------------------------------------------------------------ bad input
@@ -235,12 +279,20 @@ def made(name: str) -> Callable[[Path], Path]:
     return make
 
 
+def two_images(folder: Path) -> Path:
+    (folder / "img").mkdir()
+    for name in ("0.jpg", "0.png", "1.jpg"):
+        cv2.imwrite(str(folder / "img" / name), np.zeros((8, 8, 3), np.uint8))
+    return folder / "img"
+
+
 def absent(name: str) -> Callable[[Path], Path]:
     return lambda folder: folder / name
 
 
 GOOD_ROW = "1,-1,0,20,14,30,0.9\n"
 BAD_INPUT: dict[str, tuple[str, Callable[[Path], Path], str]] = {
+    "an address": ("--video", lambda _: Path("rtsp://camera/stream"), "track live --camera rtsp://camera/stream"),
     "a missing video": ("--video", absent("a.mp4"), "no such video"),
     "an empty file": ("--video", written("a.mp4", ""), "cannot be opened"),
     "a text file named .mp4": ("--video", written("a.mp4", "Dear diary,\n" * 99), "video"),
@@ -266,7 +318,27 @@ BAD_INPUT: dict[str, tuple[str, Callable[[Path], Path], str]] = {
     "an output that is a file": ("--output", written("o", ""), "is a file"),
     "an output inside a file": ("--output", lambda folder: written("o", "")(folder) / "p", "cannot be"),
     "a start beyond the end": ("--start", lambda _: Path("31"), "beyond the last frame"),
-    "a mistyped setting": ("--set", lambda _: Path("overlay.crf=high"), "overlay.crf is 'high'"),
+    "a mistyped setting": (
+        "--set",
+        lambda _: Path("overlay.crf=high"),
+        "--set overlay.crf=high: overlay.crf is 'high'",
+    ),
+    "a missing mask": (
+        "--set",
+        lambda folder: Path(f"detection.background.ignore_mask={folder}/none.png"),
+        "none.png",
+    ),
+    "a frame far away": (
+        "--detections",
+        written("d.txt", GOOD_ROW + "99999999,-1,0,0,1,1,1\n"),
+        "d.txt:2: frame 99999999 lies far beyond frame 1, the last one before it",
+    ),
+    "two images for a frame": ("--video", two_images, "holds both 0.jpg and 0.png; each frame must be one image"),
+    "a class that the detections do not tell": (
+        "--set",
+        lambda _: Path("regions.lines.gate={points: [[0, 0], [1, 1]], classes: [car]}"),
+        "regions.lines.gate.classes: the detector tells no classes",
+    ),
     "a detector without its file": ("--set", lambda _: Path("detection.kind=recorded"), "--detections"),
 }
 
@@ -333,26 +405,38 @@ def test_a_missing_system_library_is_named_with_its_package(track: Track, tmp_pa
 # ------------------------------------------------------------------------------------------ interrupt
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_an_interrupt_completes_the_files(
-    number: signal.Signals, cwd: Path, tmp_path: Path, images: list[np.ndarray]
-) -> None:
+@contextmanager
+def long_run(
+    cwd: Path, tmp_path: Path, image: np.ndarray, count: int, **options: object
+) -> Iterator[subprocess.Popen[str]]:
+    """Yield a run that has begun to write its tracks; it ends by itself after minutes only."""
     folder = tmp_path / "long"
     folder.mkdir()
-    image = tmp_path / "one.png"
-    cv2.imwrite(str(image), images[0])
-    count = 20_000
+    picture = tmp_path / "one.png"
+    cv2.imwrite(str(picture), image)
     for index in range(1, count + 1):
-        (folder / f"{index}.png").symlink_to(image)
+        (folder / f"{index}.png").symlink_to(picture)
     rows = tmp_path / "rows.txt"
     rows.write_text("".join(f"{n},-1,0,20,14,30,0.9\n" for n in range(1, count + 1)))
 
     command = [TRACK, "--video", folder, "--detections", rows]
-    with subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=cwd, **{**pipes, **options}) as process:  # type: ignore[call-overload]
         # A track file that has grown tells that frames have passed through every stage.
         while not any(part.stat().st_size for part in cwd.glob("long-tracks/.tracks.txt.*")):
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(timeout=0.01)
+        yield process
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["Ctrl-C", "SIGTERM", "a closed terminal"]
+)
+def test_an_interrupt_completes_the_files(
+    number: signal.Signals, cwd: Path, tmp_path: Path, images: list[np.ndarray]
+) -> None:
+    count = 20_000
+    with long_run(cwd, tmp_path, images[0], count) as process:
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
 
@@ -366,6 +450,38 @@ def test_an_interrupt_completes_the_files(
     assert frames_of(results / "tracks.txt") == list(range(1, last + 1))
     assert len(times_s(results / "overlay.mp4")) == last
     assert errors.splitlines()[-1] == f"interrupted: the files hold frames 1 to {last}"
+
+
+def test_a_terminal_that_is_closed_loses_nothing(cwd: Path, tmp_path: Path, images: list[np.ndarray]) -> None:
+    ours, its = os.openpty()
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), its)
+    with long_run(cwd, tmp_path, images[0], 20_000, **streams, preexec_fn=os.setsid) as process:
+        os.close(its)
+        os.close(ours)
+        process.send_signal(signal.SIGHUP)  # as the shell of a terminal that is closed does
+        process.wait(timeout=60)
+    assert process.returncode == 128 + signal.SIGHUP
+    assert names(cwd / "long-tracks") == FILES
+    assert yaml.safe_load((cwd / "long-tracks" / "run.yaml").read_text())["interrupted"] is True
+
+
+def test_who_is_to_outlive_the_terminal_does(cwd: Path, tmp_path: Path, images: list[np.ndarray]) -> None:
+    def as_nohup_does() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    with long_run(cwd, tmp_path, images[0], 20_000, preexec_fn=as_nohup_does) as process:
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_an_interrupt_of_the_first_moment_is_one_line(track: Track, tmp_path: Path) -> None:
+    (tmp_path / "early").mkdir()
+    (tmp_path / "early" / "typer.py").write_text("raise KeyboardInterrupt\n")
+    paths = [str(tmp_path / "early"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = track("--help", env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted: nothing written\n")
 
 
 # ---------------------------------------------------------------------------------- the other commands
@@ -384,8 +500,75 @@ def test_without_arguments_the_help_is_shown(track: Track) -> None:
 )
 def test_usage_errors_exit_with_two(arguments: list[str], track: Track, cwd: Path, clip: Path) -> None:
     video = [] if arguments == ["--quiet"] else ["--video", clip]
-    assert track(*video, *arguments).returncode == 2
+    done = track(*video, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert arguments[0] in line or "nothing to track: give --video" in line
     assert names(cwd) == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["--fps", "7", "heatmap", "--tracks", "t.txt"],
+            "--fps: stands before heatmap, where it means nothing; write it",
+        ),
+        (["--set", "overlay.crf=3", "config"], "--set: stands before config"),
+        (["--config", "nope.yaml", "config"], "--config: stands before config"),
+        (["--quiet", "heatmap"], "--quiet: stands before heatmap, where it means nothing; heatmap has none"),
+        (["--output", "foo", "eval"], "--output: stands before eval"),
+        (
+            ["-o", "foo", "fit"],
+            "--output: stands before fit, where it means nothing; write it behind: track fit --output",
+        ),
+        (["eval", "--tracks", "t.txt"], "missing option '--truth'"),
+        (["evall"], "no such command 'evall'. Did you mean 'eval'?"),
+        (
+            ["fit", "--detections", "d", "-o", "f.yaml", "--max-iterations", "0"],
+            "--max-iterations: must be greater than",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_wrong_with_options_is_one_line(arguments: list[str], said: str, track: Track, cwd: Path) -> None:
+    done = track(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {said}")
+
+
+def test_flags_take_no_value_in_the_help(track: Track) -> None:
+    for command in ([], ["eval"], ["live"]):
+        assert "<bool>" not in track(*command, "--help").stdout
+
+
+@pytest.mark.parametrize("command", [["config"], ["--version"], ["--help"]], ids=" ".join)
+def test_output_that_cannot_be_written_is_one_line(command: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([TRACK, *command], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: standard output: cannot be written: No space left on device\n"
+
+
+def test_a_reader_that_has_had_enough_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([TRACK, "config"], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_shells_can_complete(track: Track) -> None:
+    asked = {"_TRACK_COMPLETE": "complete_bash", "COMP_WORDS": "track heat", "COMP_CWORD": "1"}
+    assert track(env={**os.environ, **asked}).stdout.split() == ["heatmap"]
+
+
+def test_detections_that_are_none_are_one_line(track: Track, cwd: Path) -> None:
+    (cwd / "empty.txt").write_text("")
+    done = track("--detections", "empty.txt")
+    assert (done.returncode, done.stderr) == (2, "error: empty.txt: holds no row\n")
 
 
 def test_the_version_is_told(track: Track) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -14,6 +17,7 @@ import pytest
 
 Track = Callable[..., subprocess.CompletedProcess[str]]
 VIDEOS = Path(__file__).parents[2] / "videos"
+TRACK = Path(sys.executable).with_name("track")
 WIDTH_PX = 96
 
 
@@ -56,10 +60,74 @@ def test_a_map_lies_over_the_video(track: Track, cwd: Path, plaza: tuple[Path, P
 def test_a_map_needs_no_video(track: Track, cwd: Path, recorded: Path) -> None:
     assert track("--detections", recorded, "--fps", "10", "--output", "run", "--diagnostics").returncode == 0
     done = track("heatmap", "--tracks", "run/tracks.txt", "--what", "speed")
-    assert done.returncode == 0
-    assert "frame rate: not known; 30 Hz" in done.stderr
-    assert done.stdout == "run/tracks-speed.png: 1 objects, 1.0 object-seconds\n"
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "run/tracks-speed.png: 1 object, 3.0 object-seconds\n"  # at the run's own rate
     assert size_of(cwd / "run" / "tracks-speed.png")[0] > 640
+
+
+def test_one_rule_says_whose_rate_counts(track: Track, cwd: Path, clip: Path, recorded: Path) -> None:
+    assert track("--detections", recorded, "--fps", "5", "--output", "run").returncode == 0
+    tracks, record = cwd / "run" / "tracks.txt", cwd / "run" / "run.yaml"
+    (cwd / "seqinfo.ini").write_text("[Sequence]\nframeRate=4\n")
+    conflicts = [
+        f"frame rate: run/run.yaml says 5 Hz, {cwd}/seqinfo.ini 4 Hz; 5 Hz is used",
+        f"frame rate: run/run.yaml says 5 Hz, {clip} 10 Hz; 5 Hz is used",
+    ]
+    for command in ("heatmap", "refine"):
+        done = track(command, "--tracks", "run/tracks.txt", *(["--video", clip] if command == "heatmap" else []))
+        assert done.stderr.splitlines()[: len(conflicts)] == conflicts[: 2 if command == "heatmap" else 1]
+    again = track("--video", clip, "--detections", "run/tracks.txt", "-o", "again", "--no-video")
+    assert again.stderr.splitlines() == conflicts
+    record.unlink()
+    done = track("heatmap", "--tracks", "run/tracks.txt", "--video", clip)
+    assert done.stderr == f"frame rate: {cwd}/seqinfo.ini says 4 Hz, {clip} 10 Hz; 4 Hz is used\n"
+    (cwd / "seqinfo.ini").unlink()
+    assert "6.0 object-seconds" in track("heatmap", "--tracks", tracks, "--fps", "5").stdout
+    assert track("heatmap", "--tracks", tracks).stderr.startswith("frame rate: not known; 30 Hz")
+
+
+def test_pictures_of_another_size_or_length_are_noticed(track: Track, cwd: Path, clip: Path) -> None:
+    rows = [f"{n},{k},{40 + 9 * n},{30 * k},20,20,0.9\n" for n in range(1, 60) for k in (1, 2, 3, 4)]
+    (cwd / "t.txt").write_text("".join(rows))
+    done = track("heatmap", "--tracks", "t.txt", "--video", clip)
+    assert done.returncode == 0
+    outside, beyond = done.stderr.splitlines()
+    assert outside.startswith("t.txt: ")
+    assert outside.endswith(f"% of the boxes lie outside the 96x64 px of {clip}; are these its tracks?")
+    assert beyond == f"t.txt: goes to frame 59, but {clip} ends with frame 30; are these its tracks?"
+
+
+def test_a_stray_box_and_a_tiny_cell_are_told(track: Track, cwd: Path) -> None:
+    rows = "".join(f"{n},1,{n},10,20,40,0.9\n" for n in range(1, 30))
+    (cwd / "good.txt").write_text(rows)
+    (cwd / "stray.txt").write_text(rows + "700,9999,30000,30000,30,40,1\n")
+    done = track("heatmap", "--tracks", "stray.txt", "--fps", "10")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert done.stderr.startswith(
+        "error: stray.txt: id 9999 in frame 700 reaches to 30030, 30040 px, beyond any picture"
+    )
+    done = track("heatmap", "--tracks", "good.txt", "--fps", "10", "--cell", "0.001")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert done.stderr.startswith("error: --cell 0.001 makes 2.45e+09 cells of 49x50 px")
+    assert done.stderr.endswith("at most: 0.03 px or more\n")
+    assert track("heatmap", "--tracks", "good.txt", "--fps", "10", "--spread", "1e6").returncode == 0
+
+
+@pytest.mark.parametrize("command", ["heatmap", "anomaly", "refine"])
+def test_long_work_shows_a_bar(command: str, cwd: Path, plaza: tuple[Path, Path]) -> None:
+    words = {"heatmap": b"drawing", "anomaly": b"drawing", "refine": b"refining"}
+    output = {"heatmap": "a.png", "anomaly": "a.csv", "refine": "a.csv"}
+    ours, its = os.openpty()
+    arguments = [TRACK, command, "--tracks", plaza[1], "--fps", "25", "-o", output[command]]
+    shown = b""
+    with subprocess.Popen(arguments, cwd=cwd, stdout=subprocess.DEVNULL, stderr=its) as process:
+        os.close(its)
+        with suppress(OSError):  # as which Linux reports that the other side was closed
+            while part := os.read(ours, 4096):
+                shown += part
+    os.close(ours)
+    assert process.returncode == 0
+    assert words[command] in shown
 
 
 def test_images_have_the_rate_that_stands_beside_them(track: Track, cwd: Path, images: list[np.ndarray]) -> None:
@@ -138,7 +206,7 @@ def test_fans_are_drawn_on_the_overlay(track: Track, cwd: Path, clip: Path, reco
         (["heatmap", "--tracks", "one.txt", "--frame", "3"], "--frame"),
         (["heatmap", "--tracks", "one.txt", "-o", "no/folder.png"], "no/folder.png: cannot be written"),
         (["heatmap", "--tracks", "one.txt", "--diagnostics", "one.txt"], "has not the header"),
-        (["anomaly", "--tracks", "one.txt", "--fps", "7"], "one.txt: holds 1 tracks of several rows; what is"),
+        (["anomaly", "--tracks", "one.txt", "--fps", "7"], "one.txt: holds 1 track of several rows; what is"),
         (["anomaly", "--tracks", "single.txt", "--fps", "7"], "single.txt: holds 0 tracks of several rows; what is"),
         (["--detections", "one.txt", "--forecast", "1"], "--forecast"),
         (["--detections", "one.txt", "--video", "x.mp4", "--forecast", "-1"], "--forecast"),

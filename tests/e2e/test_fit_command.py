@@ -61,7 +61,7 @@ def test_a_file_of_detections_teaches_a_configuration(track: Track, cwd: Path, s
     assert done.stdout.splitlines()[-1].startswith("fitted.yaml: ")
     text = (cwd / "fitted.yaml").read_text()
     assert f"# {births}" in text.splitlines()
-    assert text.startswith(f"# Learned by `track fit` from {detections}: 1 sequences, 120 frames, ")
+    assert text.startswith(f"# Learned by `track fit` from {detections}: 1 sequence, 120 frames, ")
     fitted = load_config(cwd / "fitted.yaml").tracking
     # Kicks of 2 px on objects of 20 px; heavy tails want a scale that is less than the deviation.
     assert 0.04 < fitted.motion.process_noise[0] < 0.12

@@ -186,7 +186,7 @@ def test_without_a_display_a_window_is_refused_in_one_line(display: str | None, 
     done = track("live", "--camera", clip, "--show", env=environment)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: --show: ")
+    assert line.startswith("error: no window: ")
     assert line.endswith("--serve shows the picture in a browser, --record keeps it")
 
 

@@ -37,7 +37,7 @@ def test_a_file_is_refined(track: Track, cwd: Path, holes: Path) -> None:
     assert [row[0] for row in rows_of(tracks)] == [f for f in range(1, FRAMES + 1) if f not in GAP]
     done = track("refine", "--tracks", tracks, "--detections", holes, "--fps", "10", "-o", "better.csv")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "better.csv: 1 tracks, 30 boxes, 3 of them filled in (before: 1 tracks, 27 boxes)\n"
+    assert done.stdout == "better.csv: 1 track, 30 boxes, 3 of them filled in (before: 1 track, 27 boxes)\n"
     head, *lines = (cwd / "better.csv").read_text().splitlines()
     columns = head.split(",")
     cells = [dict(zip(columns, line.split(","), strict=True)) for line in lines]
@@ -49,6 +49,7 @@ def test_a_file_is_refined(track: Track, cwd: Path, holes: Path) -> None:
 
 def test_the_output_lies_beside_the_tracks_and_what_is_lost_is_said(track: Track, cwd: Path, holes: Path) -> None:
     assert track("--detections", holes, "--fps", "10", "--output", "run").returncode == 0
+    (cwd / "run" / "run.yaml").unlink()
     done = track("refine", "--tracks", "run/tracks.txt", "--set", "tracking.frame_rate_hz=10")
     assert done.returncode == 0
     assert "frame rate: not known; 10 Hz" in done.stderr
@@ -71,6 +72,21 @@ def test_a_run_is_refined_at_its_end(track: Track, cwd: Path, clip: Path, holes:
     film = list(track_video(clip, config, detections=holes))
     assert all(frame.image is not None for frame, _ in film)
     assert [(frame.index, tracks.ids.tolist()) for frame, tracks in film] == [(n, [1]) for n in range(1, FRAMES + 1)]
+
+
+def test_a_frame_far_away_and_motion_of_few_frames_are_told(track: Track, cwd: Path) -> None:
+    rows = "".join(f"{n},1,{n},10,20,40,0.9\n" for n in range(1, 21))
+    (cwd / "far.txt").write_text(rows + "1000000000000000,1,5,10,20,40,0.9\n")
+    done = track("refine", "--tracks", "far.txt", "--fps", "10")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert done.stderr.startswith("error: far.txt: row 21: frame 1000000000000000 lies far beyond frame 20")
+    (cwd / "near.txt").write_text(rows)
+    (cwd / "motion.txt").write_text("7 1 0 0 0 1 0\n")
+    done = track("refine", "--tracks", "near.txt", "--fps", "10", "--camera-motion", "motion.txt")
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[0] == (
+        "camera motion: motion.txt tells of 1 of 20 frames; in the others the camera is taken to stand still"
+    )
 
 
 def test_bad_input_is_one_line(track: Track, cwd: Path) -> None:

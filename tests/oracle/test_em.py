@@ -456,6 +456,8 @@ def test_nothing_is_predicted_before_fitting_or_of_other_columns() -> None:
         GaussianMixture().predict(X_GOOD)
     with pytest.raises(ValueError, match=r"X has shape \(1, 3\); it must be \(N, 2\)"):
         GaussianMixture().fit(X_GOOD).predict([[0.0, 1.0, 2.0]])
+    with pytest.raises(ValueError, match=r"X has shape \(5,\); it must be \(N, D\)"):
+        GaussianMixture().fit(np.zeros(5))
 
 
 def test_the_package_is_light_until_the_estimator_is_used() -> None:

@@ -24,11 +24,12 @@ from rich.console import Console
 from tracker.errors import FormatError
 from tracker.evaluation import sequences
 from tracker.evaluation.preparation import Criteria
-from tracker.evaluation.scores import Scores, bootstrap, combine, evaluate
+from tracker.evaluation.scores import Details, Scores, bootstrap, combine, evaluate
 from tracker.evaluation.sequences import evaluate_paths
 from tracker.evaluation.table import (
     COUNTED_FAULTS,
     HEADINGS,
+    SHOWN,
     scores_csv,
     scores_dict,
     scores_markdown,
@@ -118,6 +119,32 @@ def test_a_box_that_overlaps_by_three_fifths(score: ScoreRows) -> None:
     assert got.hota == got.det_a == got.ass_a == pytest.approx(100 * 12 / 19)
     assert got.loc_a == pytest.approx(100 * (12 * 0.62 + 7) / 19)
     assert (got.mota, got.idf1) == (100, 100)
+
+
+def test_the_figures_behind_the_scores() -> None:
+    boxes = {"at": [100, 100, 50, 100], "off": [400, 100, 50, 100]}
+
+    def table(rows: list[tuple[int, int, str]]) -> TrackTable:
+        return TrackTable([frame for frame, _, _ in rows], [id_ for _, id_, _ in rows], [boxes[b] for _, _, b in rows])
+
+    # The first object is found in 9 of 10 frames, the second in 1 of 10; 2 boxes are too many.
+    truth = table([(frame, id_, box) for id_, box in ((1, "at"), (2, "off")) for frame in range(1, 11)])
+    tracks = table([*((frame, 7, "at") for frame in range(1, 10)), (10, 8, "off"), (11, 9, "at"), (12, 9, "at")])
+    got = evaluate(truth, tracks).details
+    assert got == Details(
+        recall=pytest.approx(100 * 10 / 20),
+        precision=pytest.approx(100 * 10 / 12),
+        motp=100,
+        mostly_tracked=1,
+        partly_tracked=0,
+        mostly_lost=1,
+        id_recall=pytest.approx(100 * 10 / 20),
+        id_precision=pytest.approx(100 * 10 / 12),
+        det_re=pytest.approx(100 * 10 / 20),
+        det_pr=pytest.approx(100 * 10 / 12),
+        ass_re=pytest.approx(100 * (9 * 9 / 10 + 1 * 1 / 10) / 10),
+        ass_pr=pytest.approx(100),
+    )
 
 
 def test_hota_is_told_by_threshold() -> None:
@@ -377,7 +404,8 @@ def test_the_bootstrap_scores_bodies_of_drawn_sequences(folders: tuple[Path, Pat
             for name, count in zip(evaluations, counts, strict=True)
             for copy in range(count)
         }
-        bodies.append(asdict(combine(body).scores))
+        whole = combine(body)
+        bodies.append(asdict(whole.scores) | asdict(whole.details))
     intervals = bootstrap(evaluations, 60, seed=5)
     assert list(intervals) == list(HEADINGS)
     for field, ends in intervals.items():
@@ -416,11 +444,11 @@ def test_table_and_json_hold_the_same_figures(tmp_path: Path) -> None:
     printed = io.StringIO()
     Console(width=80, file=printed).print(scores_table(evaluations))
     lines = [line.split() for line in printed.getvalue().splitlines() if line.strip(" ─")]
-    assert lines[0][1:] == list(tree["combined"])
+    assert lines[0][1:] == list(SHOWN)
     assert [line[0] for line in lines[1:]] == ["[bold]a", "b", "COMBINED"]
     rows = [*tree["sequences"].values(), tree["combined"]]
     for line, row in zip(lines[1:], rows, strict=True):
-        assert [float(cell) for cell in line[1:]] == pytest.approx(list(row.values()), abs=0.005)
+        assert [float(cell) for cell in line[1:]] == pytest.approx([row[heading] for heading in SHOWN], abs=0.005)
 
 
 def test_csv_and_markdown_hold_the_figures_of_the_table(folders: tuple[Path, Path]) -> None:
@@ -433,10 +461,11 @@ def test_csv_and_markdown_hold_the_figures_of_the_table(folders: tuple[Path, Pat
     assert figures[:5] == [*tree["sequences"].values(), tree["combined"]]
     for heading, ends in tree["intervals"].items():
         assert [figures[5][heading], figures[6][heading]] == pytest.approx(
-            ends, abs=0.5 if heading in COUNTED_FAULTS else 0
+            ends, abs=0.5 if heading in (*COUNTED_FAULTS, "MT", "PT") else 0
         )
 
-    lines = scores_markdown(evaluations, intervals).splitlines()
+    assert scores_markdown(evaluations).splitlines()[0] == f"| sequence | {' | '.join(SHOWN)} |"
+    lines = scores_markdown(evaluations, intervals, tuple(HEADINGS.values())).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[0] == ["sequence", *tree["combined"]]
     assert set(cells[1]) == {"---", "---:"}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from tracker.config import Config, find_config, load_config, preset_folder
@@ -93,7 +94,19 @@ def test_an_unknown_name_lists_the_presets(name: str, tmp_path: Path, monkeypatc
         ("tracking: {frame_rate_hz: .nan}", ["tracking.frame_rate_hz is nan", "finite"]),
         ("tracking: {frame_rate_hz: .inf}", ["tracking.frame_rate_hz is inf", "finite"]),
         ("tracking: {smoothing: yes}", ["tracking.smoothing is True", "'none', 'online' or 'offline'"]),
-        ("overlay: 3", ["overlay is 3"]),
+        ("overlay: 3", ["overlay is 3: must be a section with keys such as boxes"]),
+        ("tracking: {motion: {measurement_noise: 0.1}}", ["measurement_noise is 0.1: must be a list of 4 numbers"]),
+        ("tracking: {motion: {measurement_noise: [1, 1, 1]}}", ["noise is [1, 1, 1]: must be a list of 4 numbers"]),
+        ("tracking: {motion: {measurement_noise: [1, 1, 1, 1, 1]}}", ["must be a list of 4 numbers"]),
+        ("regions: {areas: {'': [[0, 0], [1, 1], [0, 1]]}}", ["regions.areas: the key '' must have at least 1"]),
+        ("regions: {areas: {a: [[0, 0], [1, 1]]}}", ["areas.a.points is", "must be a list of at least 3 points x, y"]),
+        ("regions: {areas: {a: {classes: [x]}}}", ["regions.areas.a.points is missing"]),
+        ("regions: {areas: [1]}", ["regions.areas is [1]: must be a section with names"]),
+        (
+            "regions: {areas: {a: {foo: 3, points: [[0, 0], [1, 1], [0, 1]]}}}",
+            ["unknown key regions.areas.a.foo; known there are points, classes"],
+        ),
+        ("regions: {lines: {a: 3}}", ["regions.lines.a is 3: must be a section with points, classes"]),
         ("overlay: {crf: 99, trail_s: -1}", ["and 1 more fault"]),
         ("- overlay", ["holds a list; it must hold sections"]),
         ("overlay", ["holds a str; it must hold sections"]),
@@ -155,6 +168,35 @@ def test_set_takes_the_same_path_as_a_file(write: Write) -> None:
     assert by_set == in_file
     assert "unknown key overlay.crff; did you mean overlay.crf?" in refusal("default.yaml", "overlay.crff=20")
     assert "overlay.crf is 52" in refusal("default.yaml", "overlay.crf=52")
+
+
+def test_a_fault_of_set_is_not_blamed_on_the_file(write: Write) -> None:
+    assert refusal("default.yaml", "overlay.trail_s=1", "tracking.lag_framez=3").startswith(
+        "--set tracking.lag_framez=3: unknown key tracking.lag_framez"
+    )
+    assert refusal("default.yaml", "regions.areas.a.classes=[1]").startswith("--set regions.areas.a.classes=[1]: ")
+    path = write("overlay: {crf: 99}\nregions: {areas: {a: [[0, 0], [1, 1], [0, 9]]}}\n")
+    assert refusal(path, "overlay.trail_s=1").startswith(f"{path}: overlay.crf is 99")
+    assert refusal(path, "overlay.crf=88").startswith("--set overlay.crf=88: overlay.crf is 88")
+    # What the file does wrong in a section is not that of whoever sets another key there.
+    assert refusal(path, "overlay.crf=20", "regions.anchor=0.5").startswith(f"{path}: regions: a has the point 0, 9")
+    assert refusal(path, "overlay.crf=20", "regions.unit=pixels", "regions.unit=share").startswith(f"{path}: regions: ")
+
+
+def test_a_line_s_points_alone_may_stand_for_it(write: Write) -> None:
+    short = load_config(write("regions: {lines: {gate: [[0, 0], [1, 1]]}}\n"))
+    assert short == load_config(write("regions: {lines: {gate: {points: [[0, 0], [1, 1]]}}}\n"))
+
+
+def test_the_record_of_a_run_is_a_configuration(write: Write) -> None:
+    config = load_config(overrides=["overlay.crf=30", "tracking.smoothing=online"])
+    record = {"program": "gmm-tracker", "command": "track", "configuration": config.model_dump(mode="json")}
+    path = write(yaml.safe_dump(record))
+    assert load_config(path) == config
+    assert load_config(path, ["overlay.crf=20"]).overlay.crf == 20
+    record["configuration"]["overlay"]["crff"] = 3  # type: ignore[index]
+    assert refusal(write(yaml.safe_dump(record))) == f"{path}: unknown key overlay.crff; did you mean overlay.crf?"
+    assert "holds a str" in refusal(write("program: gmm-tracker\n"))
 
 
 def test_set_wins_over_the_file_and_later_over_earlier(write: Write) -> None:

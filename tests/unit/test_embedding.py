@@ -113,6 +113,22 @@ def test_a_graph_that_takes_no_picture_is_refused(tmp_path: Path) -> None:
         Embedding(EmbeddingConfig(model=model))
 
 
+def test_a_detector_is_no_embedding(tmp_path: Path) -> None:
+    nodes = [helper.make_node("MaxPool", ["images"], ["boxes"], kernel_shape=[2, 2], strides=[2, 2])]
+    inputs = {"images": (TensorProto.FLOAT, (1, 3, HEIGHT_PX, WIDTH_PX))}
+    model = save_model(tmp_path / "model.onnx", nodes, inputs, {"boxes": (TensorProto.FLOAT, (1, 3, 8, 4))}, {})
+    with pytest.raises(DetectorError, match=r"model.onnx: gives 1x3x8x4 for 1 picture; a network that embeds"):
+        Embedding(EmbeddingConfig(model=model, runtime="opencv"))
+
+
+def test_axes_of_one_do_not_matter(tmp_path: Path) -> None:
+    nodes = [helper.make_node("ReduceMean", ["images"], ["vectors"], axes=[2, 3], keepdims=1)]
+    inputs = {"images": (TensorProto.FLOAT, (1, 3, HEIGHT_PX, WIDTH_PX))}
+    model = save_model(tmp_path / "model.onnx", nodes, inputs, {"vectors": (TensorProto.FLOAT, (1, 3, 1, 1))}, {})
+    embedding = Embedding(EmbeddingConfig(model=model, runtime="opencv"))
+    np.testing.assert_allclose(features(embedding, *scene()), EXPECTED, atol=1e-5)
+
+
 def test_vectors_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("ReduceMean", ["images"], ["mean"], axes=[2, 3], keepdims=0),

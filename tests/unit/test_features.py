@@ -42,7 +42,7 @@ def test_features_are_added_to_detections_that_stay_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("features", "problem"),
     [
-        (FEATURES[:2], r"features has shape \(2, 2\); it must be \(3, N\)"),
+        (FEATURES[:2], r"features has shape \(2, 2\); it must be \(3, D\)"),
         ([1.0, 2.0, 3.0], r"features has shape \(3,\)"),
         ([[1.0], [np.nan], [0.0]], "features row 1 is not finite"),
         ([[1.0], [0.0], [np.inf]], "features row 2 is not finite"),

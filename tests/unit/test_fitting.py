@@ -463,6 +463,18 @@ def test_an_unknown_rate_is_said(tmp_path: Path, recordings) -> None:
     assert "30 Hz (tracking.frame_rate_hz) is assumed" in said[0]
 
 
+def test_the_rate_of_the_run_that_wrote_the_detections_counts(tmp_path: Path, recordings) -> None:
+    write_sequence(tmp_path / "a", recordings[0].frames[:60])
+    (tmp_path / "a" / "det" / "run.yaml").write_text(
+        "{program: gmm-tracker, input: {frame_rate_hz: 12.5}, files: {}}\n"
+    )
+    said: list[str] = []
+    one = find_recordings(tmp_path / "a", None, frame_rate_hz=None, config=Config(), notice=said.append)
+    assert one[0].frame_rate_hz == 12.5
+    assert len(said) == 1
+    assert "run.yaml says 12.5 Hz" in said[0]
+
+
 def test_what_cannot_teach_is_refused(tmp_path: Path, recordings) -> None:
     def refused(path: Path, truth: Path | None, message: str) -> None:
         with pytest.raises(FormatError, match=message):

@@ -22,8 +22,8 @@ from tracker.formats.catalogue import (
     read_tables,
     recognise,
     write_table,
-    write_whole,
 )
+from tracker.formats.files import write_whole
 from tracker.formats.kitti import CLASSES, read_kitti_detections
 from tracker.formats.motchallenge import read_detections
 from tracker.formats.table import RowError, TrackTable, find_rows
@@ -501,7 +501,12 @@ def test_bad_rows_of_detections_as_kitti_labels(tmp_path: Path, row: str, proble
         (' label="car"', "", 5, "track has no attribute label"),
         ('frame="0"', 'frame="first"', 6, "frame is 'first'; it must be a number"),
         ('frame="0"', 'frame="1"', 9, "id 0 in frame 2 stands twice, first in line 6"),
-        ('xtl="10.5"', 'xtl="nan"', 6, "box is nan, 20, nan, 40; left, top, width and height must be finite"),
+        (
+            'xtl="10.5"',
+            'xtl="nan"',
+            6,
+            "box is nan, 20, nan, 40; left, top, width and height must be finite, at most 1e+09 px",
+        ),
         ('xtl="10.5"', "", 6, "box has no attribute xtl"),
         ('xtl="10.5"', 'xtl="40.5"', 6, "box is 40.5, 20, 0, 40; width and height must be positive"),
         ('outside="0"', 'outside="maybe"', 6, "outside is 'maybe'; it must be 0 or 1"),

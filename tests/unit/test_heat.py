@@ -49,6 +49,23 @@ def test_the_variances_of_the_run_spread_further() -> None:
     assert wide.max() < 0.3 * sharp.max()
 
 
+@pytest.mark.parametrize("sd_cells", [0.5, 1.0, 4.0, 8.0])  # to which a quarter of an octave rounds exactly
+def test_a_spread_is_that_of_a_gaussian(sd_cells: float) -> None:
+    table = TrackTable([1], [1], [[148.0, 140.0, 10.0, 20.0]])  # feet in the middle of cell 76, 80 of 2 px
+    grid = heat(table, 10.0, (304, 304), 2.0, spread=0.0, variances_px2=np.full((1, 2), (2.0 * sd_cells) ** 2))
+    across = grid.presence_s.sum(axis=0) / grid.presence_s.sum()
+    cells = np.arange(152) + 0.5
+    centre = across @ cells
+    assert centre == pytest.approx(76.5, abs=1e-9)
+    assert across @ (cells - centre) ** 2 == pytest.approx(sd_cells**2, rel=1e-6)
+    assert grid.presence_s.min() >= 0.0
+
+
+def test_a_spread_beyond_all_bounds_is_even() -> None:
+    presence = heat(TWO, 10.0, (400, 300), 1.0, spread=1e6).presence_s
+    np.testing.assert_allclose(presence, 0.2 / presence.size, rtol=1e-9)
+
+
 def test_velocities_look_a_quarter_of_a_second_around_and_across_gaps() -> None:
     frames = np.array([1, 2, 3, 4, 5, 6, 7, 17])
     x = np.array([0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 160.0])

@@ -92,7 +92,7 @@ def run_python(code: str) -> list[str]:
     return done.stdout.split()
 
 
-@pytest.mark.parametrize("module", ["tracker", "tracker.cli", "tracker.errors"])
+@pytest.mark.parametrize("module", ["tracker", "tracker.cli.command", "tracker.errors"])
 def test_import_loads_nothing_heavy(module: str) -> None:
     loaded = run_python(f"import sys, {module}; print(*(name.partition('.')[0] for name in sys.modules))")
     assert set(loaded) & set(HEAVY) == set()

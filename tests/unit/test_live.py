@@ -25,7 +25,7 @@ from tracker.app.live import LiveJob, LiveSummary, run_live, track_live
 from tracker.app.outputs import EVENTS
 from tracker.app.pipeline import run
 from tracker.config import Config, LiveConfig, OverlayConfig, RegionsConfig, TrackingConfig
-from tracker.errors import ConfigurationError, DetectorError, VideoError
+from tracker.errors import ConfigurationError, DetectorError, FormatError, VideoError
 from tracker.formats.motchallenge import read_detections
 from tracker.media import camera
 from tracker.media.regions import RegionCount
@@ -487,6 +487,12 @@ def test_reports_cannot_wait_live(clip: Path) -> None:
 def test_recorded_detections_go_with_a_file() -> None:
     with pytest.raises(ConfigurationError, match="recorded detections go with a file"):
         run_live(LiveJob(source="http://127.0.0.1:9/", detections=walkers()))
+
+
+def test_recorded_detections_beyond_the_file_s_end_are_refused(clip: Path) -> None:
+    there = {n: Detections([[10, 10, 20, 20]], [0.9]) for n in range(1, 3 * FRAMES)}
+    with pytest.raises(FormatError, match="goes to frame 89, but the video ends with frame 30"):
+        run_live(LiveJob(source=str(clip), detections=there))
 
 
 def test_a_missing_source_closes_the_hub() -> None:

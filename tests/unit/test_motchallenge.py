@@ -129,8 +129,14 @@ def test_the_eighth_column_is_the_class_where_it_holds_classes(
         ("nan,-1,10,20,30,40,0.5", "frame is nan; frames are whole numbers from 1"),
         ("inf,-1,10,20,30,40,0.5", "frame is inf; frames are whole numbers from 1"),
         ("1e300,-1,10,20,30,40,0.5", "frame is 1e+300; frames are whole numbers from 1"),
-        ("1,-1,nan,20,30,40,0.5", "box is nan, 20, 30, 40; left, top, width and height must be finite"),
-        ("1,-1,10,20,inf,40,0.5", "box is 10, 20, inf, 40; left, top, width and height must be finite"),
+        (
+            "1,-1,nan,20,30,40,0.5",
+            "box is nan, 20, 30, 40; left, top, width and height must be finite, at most 1e+09 px",
+        ),
+        (
+            "1,-1,10,20,inf,40,0.5",
+            "box is 10, 20, inf, 40; left, top, width and height must be finite, at most 1e+09 px",
+        ),
         ("1,-1,10,20,0,40,0.5", "box is 10, 20, 0, 40; width and height must be positive"),
         ("1,-1,10,20,30,-4,0.5", "box is 10, 20, 30, -4; width and height must be positive"),
         ("1,-1,1e9,20,1e-9,40,0.5", "box is 1e+09, 20, 1e-09, 40; width and height must be positive"),
@@ -362,7 +368,7 @@ def test_camera_motion(tmp_path: Path, separator: str) -> None:
     [
         ("2 1 0 0 0 1", "has 6 columns; line 1 has 7"),
         ("2 1 0 0 0 1 zero", "column 7 is 'zero'; it must be a number"),
-        ("2 1 0 nan 0 1 0", "affine is 1, 0, nan, 0, 1, 0; its six entries must be finite"),
+        ("2 1 0 nan 0 1 0", "affine is 1, 0, nan, 0, 1, 0; its six entries must be finite, at most 1e+09"),
         ("2 1 0 0 0 -1 0", "the affine's determinant is -1; a camera's motion has it above 0"),
         ("0 1 0 0 0 1 0", "frame is 0; frames are whole numbers from 1"),
         ("1 1 0 0 0 1 0", "frame 1 stands twice, first in line 1"),

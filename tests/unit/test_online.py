@@ -16,6 +16,7 @@ from tracker.config import Config
 from tracker.structures import Detections, Status
 from tracker.tracking.motion import bring_to_step, measurement_variance, predict
 from tracker.tracking.online import Tracker, step
+from tracker.tracking.pixels import PixelTracker
 from tracker.tracking.state import initial_state, parameters
 
 BOX = np.array([100.0, 100.0, 140.0, 200.0])
@@ -480,6 +481,18 @@ def test_a_time_of_single_precision_is_a_time():
     tracker = Tracker()
     tracker.update(seen(BOX), time_s=np.float32(1.0))
     assert type(tracker.state.time_s) is float
+
+
+def test_what_is_no_configuration_and_no_detections_is_told():
+    with pytest.raises(TypeError, match=r"^config is a str; it must be a Config, as load_config returns it$"):
+        Tracker("default.yaml")
+    for given, kind in ((np.ones((2, 4)), "ndarray"), (([[0, 0, 9, 9]], [0.9]), "tuple"), (None, "NoneType")):
+        tracker = Tracker()
+        with pytest.raises(TypeError, match=rf"^detections is a {kind}; it must be Detections\(boxes_xyxy, scores\)$"):
+            tracker.update(given)
+        assert tracker.update(seen(BOX)).ids.tolist() == [1]
+    with pytest.raises(TypeError, match=r"^foreground is a Detections; it must be Foreground\(points_px, weights\)$"):
+        PixelTracker().update(seen(BOX))
 
 
 # Size

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -15,12 +18,13 @@ import yaml
 
 from tracker import Detections, Frame, Tracks, track_video
 from tracker.app.inputs import Job, open_input
-from tracker.app.outputs import OVERLAY, RECORD, TRACKS
+from tracker.app.outputs import DETECTIONS, EVENTS, OVERLAY, RECORD, TRACKS
 from tracker.app.pipeline import Progress, run
 from tracker.config import load_config
 from tracker.errors import ConfigurationError, DetectorError, FormatError, OutputError, VideoError
 from tracker.media.overlay import OverlayPainter
 from tracker.media.sinks import OverlayVideo, TrackFile
+from tracker.media.sources import open_video
 from tracker.structures import Image
 from tracker.tracking.forecast import Fans
 
@@ -412,6 +416,104 @@ def test_a_run_holds_few_pictures_however_long_it_is(
     assert summary.frames == 250
     # Four hand-overs hold three items each, six stages one; behind the painter there are two pictures to an item.
     assert most <= 2 * (4 * 3 + 6) + lag_frames
+
+
+def stopping_at(stop: threading.Event, activity: str, done: int = 0) -> Callable[[Progress], None]:
+    """Return what is told of progress and stops at a place: after so many frames since another activity began."""
+    reached: list[str] = []
+
+    def progress(state: Progress) -> None:
+        if state.activity == activity:
+            reached.append(activity)
+        if reached and state.done >= done:
+            stop.set()
+
+    return progress
+
+
+@pytest.mark.parametrize("overlay", [True, False])
+def test_a_stop_in_the_second_pass_keeps_all_tracks(
+    overlay: bool, tmp_path: Path, play: Callable[..., FakeVideo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, stop = 200, threading.Event()
+    monkeypatch.setattr("tracker.app.pipeline.open_video", lambda *_, **__: FakeVideo(count))
+    config = load_config(overrides=["tracking.smoothing=offline"])
+    progress = stopping_at(stop, "refining", done=20)
+    summary, _ = run_fake(
+        tmp_path, play, count=count, config=config, progress=progress, stop=stop, overlay=overlay, detector=read_number
+    )
+    rows = (tmp_path / TRACKS).read_text().splitlines()
+    assert {int(row.split(",")[0]) for row in rows} == set(range(1, count + 1))
+    assert (summary.first_frame, summary.last_frame) == (1, count)
+    assert summary.interrupted == overlay
+    if overlay:
+        assert 20 <= summary.last_drawn < count
+        with open_video(tmp_path / OVERLAY) as drawn:
+            assert len(list(drawn)) == summary.last_drawn
+
+
+def test_a_stop_while_tracks_are_refined_leaves_a_picture(
+    tmp_path: Path, play: Callable[..., FakeVideo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = threading.Event()
+    monkeypatch.setattr("tracker.app.pipeline.open_video", lambda *_, **__: FakeVideo(40))
+    config = load_config(overrides=["tracking.smoothing=offline"])
+    summary, _ = run_fake(tmp_path, play, count=40, config=config, progress=stopping_at(stop, "refining"), stop=stop)
+    assert (summary.interrupted, summary.last_frame, summary.last_drawn) == (True, 40, 1)
+
+
+def test_a_stop_that_comes_too_late_is_none(tmp_path: Path, play: Callable[..., FakeVideo]) -> None:
+    stop = threading.Event()
+    summary, _ = run_fake(tmp_path, play, progress=stopping_at(stop, "completing"), stop=stop)
+    assert stop.is_set()
+    assert (summary.interrupted, summary.last_frame) == (False, 12)
+    assert yaml.safe_load((tmp_path / RECORD).read_text())["interrupted"] is False
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path: Path, play: Callable[..., FakeVideo]) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for process in (gone.pid, os.getppid()):
+        for name in (OVERLAY, TRACKS, EVENTS):
+            (tmp_path / f".{name}.{process}.part").touch()
+    (tmp_path / ".notes.txt.part").touch()
+    run_fake(tmp_path, play, overlay=False)
+    alive = {f".{name}.{os.getppid()}.part" for name in (OVERLAY, TRACKS, EVENTS)}
+    assert names(tmp_path) == {TRACKS, RECORD, ".notes.txt.part", *alive}
+
+
+def test_an_input_is_not_replaced(tmp_path: Path, play: Callable[..., FakeVideo]) -> None:
+    summary, _ = run_fake(tmp_path, play, diagnostics=True)
+    given = tmp_path / DETECTIONS
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for detections, diagnostics in ((given, True), (given, False), (tmp_path / TRACKS, False)):
+        with pytest.raises(OutputError, match=rf"{detections.name}: the output is the input {detections}"):
+            run(Job(detections=detections), tmp_path, diagnostics=diagnostics)
+    with pytest.raises(OutputError, match=rf"{OVERLAY}: the output is the input"):
+        run(Job(video=tmp_path / OVERLAY, detections={1: box_at(1)}), tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert summary.last_drawn == 12
+
+
+def test_links_are_followed(tmp_path: Path, play: Callable[..., FakeVideo]) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / TRACKS).symlink_to(tmp_path / "elsewhere.txt")
+    run_fake(tmp_path / "run", play, overlay=False)
+    assert (tmp_path / "run" / TRACKS).is_symlink()
+    assert len((tmp_path / "elsewhere.txt").read_text().splitlines()) == 12
+
+
+@pytest.mark.parametrize(("motion", "told"), [(range(2, 13), None), (range(3, 6), "3 of 12"), ((), None)])
+def test_a_camera_s_motion_of_few_frames_is_noticed(
+    motion: Iterable[int], told: str | None, play: Callable[..., FakeVideo]
+) -> None:
+    play(12)
+    affine = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    lines: list[str] = []
+    job = Job(video=Path("any.mp4"), detector=read_number, camera_motion=dict.fromkeys(motion, affine))
+    with open_input(job, notice=lines.append):
+        assert len(lines) == (told is not None)
+        assert told is None or f"tells of {told} frames; in the others" in lines[0]
 
 
 def test_a_run_stopped_before_its_first_frame_leaves_nothing(tmp_path: Path, play: Callable[..., FakeVideo]) -> None:

@@ -207,7 +207,11 @@ def test_who_has_entered_also_leaves_whatever_he_has_become() -> None:
     [
         (NAMES, "regions.lines.gate.classes: the detector has no class cat; did you mean car?"),
         ({}, "regions.lines.gate.classes: the detector does not name its classes; give numbers"),
-        (None, "regions.lines.gate.classes: the detector tells no classes; a model or a file of detections may"),
+        (
+            None,
+            "regions.lines.gate.classes: the detector tells no classes; "
+            "a model does, or the eighth column of --detections",
+        ),
     ],
 )
 def test_classes_that_the_detector_does_not_tell_are_refused(names: dict[int, str] | None, message: str) -> None:
@@ -236,13 +240,13 @@ def test_an_area_is_its_corners_or_has_them() -> None:
 
 def test_rows_are_csv_whatever_the_names() -> None:
     event = RegionEvent(3, 0.125, "exit", 'a, "b"', 7, 2, "", 1.5, 10.0, 20.126)
-    text = EVENTS_HEADER + format_events([event], {2: "car"}) + format_events([event], {})
+    text = EVENTS_HEADER + "".join(format_events([event], names) for names in ({2: "car"}, {}, None))
     rows = list(csv.DictReader(text.splitlines()))
     assert rows[0] == {
         "frame": "3", "time_s": "0.125", "event": "exit", "region": 'a, "b"', "id": "7", "class": "car",
         "direction": "", "dwell_s": "1.500", "x_px": "10.00", "y_px": "20.13",
     }  # fmt: skip
-    assert rows[1]["class"] == "2"
+    assert [row["class"] for row in rows[1:]] == ["2", "-1"]  # as in the tracks, where no classes are told
 
 
 @pytest.mark.parametrize(
@@ -287,6 +291,8 @@ def test_a_run_writes_events_beside_the_tracks(tmp_path: Path) -> None:
     assert [(row["frame"], row["time_s"], row["event"], row["id"], row["direction"]) for row in rows] == [
         ("9", "0.800", "cross", "1", "down")
     ]
+    assert {row["class"] for row in rows} == {"-1"}
+    assert {line.split(",")[7] for line in (tmp_path / TRACKS).read_text().splitlines()} == {"-1"}
     record = yaml.safe_load((tmp_path / RECORD).read_text())
     assert set(record["files"]) == {TRACKS, EVENTS}
     assert record["configuration"]["regions"]["lines"]["gate"]["to_right"] == "down"

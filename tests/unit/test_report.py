@@ -15,7 +15,7 @@ import yaml
 from typer.testing import CliRunner
 
 from tracker.app.reporting import write_report
-from tracker.cli import app
+from tracker.cli.command import app
 from tracker.errors import FormatError, OutputError, VideoError
 from tracker.formats.diagnostics import read_diagnostics
 
@@ -234,6 +234,7 @@ def test_files_of_these_names_that_are_not_a_runs_are_left_alone(folder: Path) -
         (("bad/tracks.txt", "--video", "nowhere.mp4"), "nowhere.mp4: no such video file or folder of images"),
         (("bad/tracks.txt", "--detections", "nowhere"), "nowhere: has no detections for gt"),
         (("bad/tracks.txt", "--output", "nowhere/report.html"), "nowhere/report.html: cannot be written"),
+        (("bad/tracks.txt", "--output", "SEQ/gt/gt.txt"), "SEQ/gt/gt.txt: must end in .html or .htm"),
         (("bad/tracks.txt", "bad/tracks.txt"), "two results are called bad; give --names"),
         (("bad/tracks.txt", "good/tracks.txt", "--names", "a"), "'a' is not a list of 2 names"),
         (("bad/tracks.txt", "good/tracks.txt", "--names", "a,a"), "two results are called a; each needs its own"),
@@ -248,7 +249,9 @@ def test_bad_input_is_one_line_and_leaves_the_earlier_page(
     (folder / "report.html").write_text("earlier")
     done = report(*arguments)
     assert done.exit_code == 2
-    assert problem in " ".join(done.stderr.replace("│", " ").split())
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert problem in line
     assert (folder / "report.html").read_text() == "earlier"
     assert names(folder) == {"SEQ", "images", "good", "bad", "det.txt", "report.html"}
 
@@ -273,6 +276,24 @@ def test_progress_is_told(folder: Path) -> None:
     assert written.pictures > 0
     assert {activity.split()[0] for activity, _, _ in said} == {"scoring", "looking", "pictures", "drawing"}
     assert all(0 <= done <= total for _, done, total in said)
+
+
+def test_pictures_of_another_film_are_noticed(folder: Path) -> None:
+    def said(truth: Path) -> list[str]:
+        lines: list[str] = []
+        results = {"bad": Path("bad/tracks.txt"), "good": Path("good/tracks.txt")}
+        write_report(truth, results, Path("page.html"), video=Path("images"), notice=lines.append)
+        return lines
+
+    truth = Path("SEQ/gt/gt.txt")
+    assert said(truth) == []
+    moved = folder / "moved" / "gt.txt"
+    moved.parent.mkdir()
+    rows = [row.split(",") for row in truth.read_text().splitlines()]
+    moved.write_text("".join(",".join([*row[:2], "9000", *row[3:]]) + "\n" for row in rows))
+    (line,) = said(moved)
+    assert line.startswith(f"{moved}: 100% of the boxes lie outside the ")
+    assert line.endswith(" px of images; are these its tracks?")
 
 
 def test_a_folder_without_videos_of_the_sequences_is_refused(folder: Path) -> None:

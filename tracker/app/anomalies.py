@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from tracker.app.checks import Notice, Progress
 from tracker.app.mapping import Scene, read_scene
 from tracker.config import Config
-from tracker.errors import FormatError
+from tracker.errors import FormatError, counted
 from tracker.evaluation.heat import feet
 from tracker.evaluation.maps import surprise_map
 from tracker.evaluation.surprise import FEWEST_TRACKS, Ordinary, Surprise, features_of, surprise, typical_size
-from tracker.formats.catalogue import read_recorded, write_whole
+from tracker.formats.catalogue import read_recorded
+from tracker.formats.files import write_whole
 from tracker.formats.table import TrackTable
 from tracker.geometry import intersection_over_union, xyxy_to_ltwh
 
@@ -83,7 +84,8 @@ def find_anomalies(
     picture: Path | None = None,
     shown: int = 5,
     frame_rate_hz: float | None = None,
-    notice: Callable[[str], None] = lambda _: None,
+    progress: Progress = lambda *_: None,
+    notice: Notice = lambda _: None,
 ) -> Anomalies:
     """Judge the rows and tracks of a file, and detections that no track has.
 
@@ -101,6 +103,8 @@ def find_anomalies(
         The PNG of the most unusual tracks; none is drawn when left out.
     shown
         How many tracks it shows.
+    progress
+        Called as the work goes on.
 
     Raises
     ------
@@ -110,18 +114,21 @@ def find_anomalies(
     """
     scene = read_scene(tracks, config, video=video, frame_rate_hz=frame_rate_hz, notice=notice)
     table = scene.table
-    moving = np.count_nonzero(np.unique_counts(table.ids).counts > 1)
+    moving = int(np.count_nonzero(np.unique_counts(table.ids).counts > 1))
     if moving < FEWEST_TRACKS:
         raise FormatError(
             tracks,
             None,
-            f"holds {moving} tracks of several rows; what is ordinary is learned from {FEWEST_TRACKS} or more",
+            f"holds {counted(moving, 'track')} of several rows; "
+            f"what is ordinary is learned from {FEWEST_TRACKS} or more",
         )
+    progress("learning what is ordinary", 0, None)
     found, ordinary = surprise(table, scene.frame_rate_hz)
     text = _rows(table, found.scores, found.p)
     untracked = None if detections is None else _untracked(detections, table)
     if untracked is not None:
         text += _rows(untracked, *_judged(untracked, ordinary, table))
+    progress("drawing", 0, None)
     write_whole(output, (_HEADING + text).encode())
     if picture is not None:
         write_whole(picture, _picture(scene, found, shown))

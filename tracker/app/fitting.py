@@ -25,16 +25,17 @@ import yaml
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from tracker.app.rates import assumed_rate_hz
+from tracker.app.checks import Notice, once
+from tracker.app.rates import settle_rate_hz
 from tracker.config import Config
 from tracker.detection.recorded import RecordedDetector
 from tracker.errors import ConfigurationError, FormatError
 from tracker.evaluation.labelled import Labelled, label
 from tracker.evaluation.preparation import CriteriaError
 from tracker.evaluation.scores import evaluate
-from tracker.evaluation.sequences import find_sequences, interrupts_blocked, read_sequence
-from tracker.formats.catalogue import write_whole
-from tracker.formats.motchallenge import read_truth, sequence_info_near
+from tracker.evaluation.sequences import Source, find_sequences, interrupts_blocked, read_sequence
+from tracker.formats.files import write_whole
+from tracker.formats.motchallenge import sequence_info_near
 from tracker.formats.table import TrackTable
 from tracker.geometry import xyxy_to_ltwh
 from tracker.structures import Detections, FloatArray, IntArray
@@ -231,7 +232,7 @@ def find_recordings(
     *,
     frame_rate_hz: float | None,
     config: Config,
-    notice: Callable[[str], None] = lambda _: None,
+    notice: Notice = lambda _: None,
 ) -> list[Recording]:
     """Read the sequences to learn from, ordered by name.
 
@@ -243,7 +244,7 @@ def find_recordings(
         What belongs to it: a file, or a folder as :func:`tracker.evaluation.sequences.find_sequences` takes it, or
         one laid out as that of the detections with ``gt/gt.txt``.
     frame_rate_hz
-        The rate; that of each sequence's ``seqinfo.ini`` when left out, else that of the configuration.
+        The rate; what :func:`tracker.app.rates.settle_rate_hz` finds for each sequence when left out.
     config
         The configuration.
     notice
@@ -265,19 +266,15 @@ def find_recordings(
         )
     files = _detection_files(detections)
     truths = {} if truth is None else _truths(truth, files)
-    recordings, assumed = [], False
+    recordings, notice = [], once(notice)
     for name, file in files.items():
         found = RecordedDetector(file, config.detection.recorded)
-        info = sequence_info_near(file)
-        rate_hz = frame_rate_hz or info.frame_rate_hz
-        assumed |= rate_hz is None
-        count = max(found.last_frame, info.frame_count or 0)
+        count = max(found.last_frame, sequence_info_near(file).frame_count or 0)
         frames = tuple(found.at(frame) for frame in range(1, count + 1))
         if count:
-            rate_hz = rate_hz or config.tracking.frame_rate_hz
-            recordings.append(Recording(name, rate_hz, frames, truths[name] if truths else None))
-    if assumed:
-        assumed_rate_hz(config, notice)
+            rate_hz = settle_rate_hz(frame_rate_hz, [file], config, notice)
+            true = read_sequence(truths[name], True) if truths else None
+            recordings.append(Recording(name, rate_hz, frames, true))
     heard = sum(int((d.scores >= config.tracking.association.score_floor).sum()) for r in recordings for d in r.frames)
     total = sum(len(r.frames) for r in recordings)
     if total < LEAST_FRAMES or heard < LEAST_DETECTIONS:
@@ -304,19 +301,34 @@ def _detection_files(path: Path) -> dict[str, Path]:
     raise FormatError(path, None, "holds no detections: neither det/det.txt nor SEQUENCE/det/det.txt")
 
 
-def _truths(path: Path, files: Mapping[str, Path]) -> dict[str, TrackTable]:
+def files_read(detections: Path, truth: Path | None) -> list[Path]:
+    """Return the files of detections and of truth that :func:`find_recordings` reads.
+
+    Raises
+    ------
+    FormatError
+        For a folder without detections or truth.
+    """
+    files = _detection_files(detections)
+    truths: list[Source] = []
+    if truth is not None:
+        truths = [truth] if truth.is_file() else list(_truths(truth, files).values())
+    return [*files.values(), *(source for source in truths if isinstance(source, Path))]
+
+
+def _truths(path: Path, files: Mapping[str, Path]) -> dict[str, Source]:
     if path.is_dir() and len(files) == 1 and (path / "gt" / "gt.txt").is_file():
-        return {next(iter(files)): read_truth(path / "gt" / "gt.txt")}
-    beside = {name: path / name / "gt" / "gt.txt" for name in files}
-    if all(file.is_file() for file in beside.values()):
-        return {name: read_truth(file) for name, file in beside.items()}
+        return {next(iter(files)): path / "gt" / "gt.txt"}
+    beside: dict[str, Source] = {name: path / name / "gt" / "gt.txt" for name in files}
+    if all(isinstance(file, Path) and file.is_file() for file in beside.values()):
+        return beside
     sources = find_sequences(path, True)
     if len(sources) == len(files) == 1:
-        return {next(iter(files)): read_sequence(next(iter(sources.values())), True)}
+        return {next(iter(files)): next(iter(sources.values()))}
     if without := sorted(files.keys() - sources.keys()):
         more = f" and {len(without) - 1} more" if len(without) > 1 else ""
         raise FormatError(path, None, f"has no truth for {without[0]}{more}: neither NAME/gt/gt.txt nor NAME.txt")
-    return {name: read_sequence(sources[name], True) for name in files}
+    return {name: sources[name] for name in files}
 
 
 def learn(

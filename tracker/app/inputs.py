@@ -8,27 +8,22 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
-from tracker.app.rates import assumed_rate_hz
+from tracker.app.checks import COUNT_SLACK_S, Notice, tell_unknown_motion
+from tracker.app.rates import same_rate, settle_rate_hz
 from tracker.config import Config
 from tracker.detection.base import Detector, NeuralDetector, Segmenter
 from tracker.detection.recorded import RecordedDetector
 from tracker.errors import ConfigurationError, DetectorError, FormatError
-from tracker.formats.motchallenge import (
-    find_sequence_info,
-    read_camera_motion,
-    read_sequence_info,
-)
+from tracker.formats.motchallenge import read_camera_motion, sequence_info_near
 from tracker.media.sources import VideoSource, open_video
 from tracker.structures import Detections, FloatArray, Frame, Image
 
 Detect: TypeAlias = Detector | Callable[[Image], Detections]
 Extract: TypeAlias = Callable[[Image, Detections], Detections]
 DetectFrames: TypeAlias = Callable[[Sequence[Frame]], list[Detections]]
-
-_RATE_TOLERANCE = 0.01  # 29.97 and 30 are one rate, rounded
-_COUNT_SLACK_S = 1.0  # what a video tells of its length beforehand may be an estimate
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,7 +44,7 @@ class Job:
         By frame number, or a file of it, the (2, 3) affine from the previous frame's pixels to the frame's; instead of
         what the configuration says of it.
     frame_rate_hz
-        The rate; wins over those of ``seqinfo.ini`` and of the video.
+        The rate; wins over those of the ``run.yaml`` or ``seqinfo.ini`` beside the detections, and of the video.
     start, frames
         First frame, and number of frames at most; frames keep the numbers they have in the video.
     """
@@ -100,8 +95,12 @@ class Input:
         How many frames at a time the detector takes to advantage.
     class_names
         Names of the detector's or the file's classes by label, where they have any; None where it tells no classes.
+    class_teller
+        What tells the classes or does not, in words.
     segmenter
         What tells the foreground where pixels are observed; then nothing is to be detected.
+    cut_short
+        Set when ``frames`` ended early because the run was told to stop.
     """
 
     name: str
@@ -115,13 +114,13 @@ class Input:
     estimates_camera_motion: bool = False
     batch_frames: int = 1
     class_names: Mapping[int, str] | None = None
+    class_teller: str = "the detector"
     segmenter: Segmenter | None = None
+    cut_short: threading.Event = field(default_factory=threading.Event)
 
 
 @contextmanager
-def open_input(
-    job: Job, stop: threading.Event | None = None, notice: Callable[[str], None] = lambda _: None
-) -> Iterator[Input]:
+def open_input(job: Job, stop: threading.Event | None = None, notice: Notice = lambda _: None) -> Iterator[Input]:
     """Open and check the input of a job.
 
     Parameters
@@ -141,13 +140,7 @@ def open_input(
     stop = stop or threading.Event()
     segmenter = chosen_segmenter(job)
     motion = job.camera_motion or {}
-    rates_hz: dict[str, float | None] = {"--fps": job.frame_rate_hz}
-    promised_frames = 0
-    if isinstance(job.detections, Path) and (info_path := find_sequence_info(job.detections)) is not None:
-        info = read_sequence_info(info_path)
-        rates_hz[str(info_path)] = info.frame_rate_hz
-        promised_frames = info.frame_count or 0
-    recorded = None if job.detections is None else RecordedDetector(job.detections, job.config.detection.recorded)
+    recorded = recorded_detector(job, notice)
     if isinstance(motion, Path):
         motion = read_camera_motion(motion)
 
@@ -157,38 +150,41 @@ def open_input(
             raise ConfigurationError(
                 f"tracking.appearance is {job.config.tracking.appearance}: it needs the pictures, --video"
             )
-        rate_hz = _settle_rate(job, rates_hz, notice)
-        yield _recorded_input(job, recorded, motion, max(promised_frames, recorded.last_frame), rate_hz, stop)
+        yield _recorded_input(job, recorded, motion, stop, notice)
         return
     with open_video(job.video, start=job.start, frames=job.frames) as video:
-        if tells_rate(job.video):
-            rates_hz[str(job.video)] = video.frame_rate_hz
-        rate_hz = _settle_rate(job, rates_hz, notice)
-        yield _video_input(job, video, recorded, segmenter, motion, rate_hz, stop, notice)
+        yield _video_input(job, video, recorded, segmenter, motion, stop, notice)
 
 
 def _recorded_input(
     job: Job,
     recorded: RecordedDetector,
     motion: Mapping[int, FloatArray],
-    last: int,
-    rate_hz: float,
     stop: threading.Event,
+    notice: Notice,
 ) -> Input:
+    file = job.detections if isinstance(job.detections, Path) else None
+    promised = 0 if file is None else sequence_info_near(file).frame_count or 0
+    last = max(promised, recorded.last_frame)
     indices = range(job.start, last + 1)[: job.frames]
     if not indices:
         problem = f"ends with frame {last}; nothing is left from frame {job.start} on" if last else "holds no row"
         raise FormatError(_label(job.detections), None, problem)
+    rate_hz = settle_rate_hz(job.frame_rate_hz, [file], job.config, notice)
+    tell_unknown_motion(_label(job.camera_motion), motion, indices, notice)
+    cut_short = threading.Event()
     return Input(
         name=_sequence_name(Path(_label(job.detections))),
         video=None,
-        frames=_blank_frames(indices, rate_hz, stop),
+        frames=until(_blank_frames(indices, rate_hz), stop, cut_short),
         frame_count=len(indices),
         frame_rate_hz=rate_hz,
         time_s=lambda frame: frame.time_s,
         detect=_lookup(recorded),
         camera_motion=motion,
         class_names=recorded.class_names,
+        class_teller=_label(job.detections),
+        cut_short=cut_short,
     )
 
 
@@ -198,19 +194,20 @@ def _video_input(
     recorded: RecordedDetector | None,
     segmenter: Segmenter | None,
     motion: Mapping[int, FloatArray],
-    rate_hz: float,
     stop: threading.Event,
-    notice: Callable[[str], None],
+    notice: Notice,
 ) -> Input:
     assert job.video is not None
-    last_recorded = 0 if recorded is None else recorded.last_frame
-    reaches = [(_label(job.detections), last_recorded), (_label(job.camera_motion), max(motion or [0]))]
+    demand_promised_reach(job, recorded, video, motion)
     if video.frame_count is not None:
-        slack_frames = _COUNT_SLACK_S * video.frame_rate_hz
-        _demand_reach(job, reaches, job.start - 1 + video.frame_count, slack_frames)
-    agreed = _same_rate(rate_hz, video.frame_rate_hz)
+        indices = range(job.start, job.start + video.frame_count)
+        tell_unknown_motion(_label(job.camera_motion), motion, indices, notice)
+    files = [job.detections] if isinstance(job.detections, Path) else []
+    rate_hz = settle_rate_hz(job.frame_rate_hz, files, job.config, notice, (job.video, video))
+    agreed = same_rate(rate_hz, video.frame_rate_hz)
     # Images have no times of their own, so that the overlay, too, takes the rate that was settled on.
     retimed_hz = None if agreed or job.video.is_file() else rate_hz
+    cut_short = threading.Event()
     network: NeuralDetector | None = None
     if recorded is not None:
         detect, class_names = _lookup(recorded), recorded.class_names
@@ -225,7 +222,7 @@ def _video_input(
     return Input(
         name=video.name,
         video=video,
-        frames=_video_frames(job, video, retimed_hz, reaches, stop),
+        frames=_video_frames(job, video, retimed_hz, _reaches(job, recorded, motion), stop, cut_short),
         frame_count=video.frame_count,
         frame_rate_hz=rate_hz,
         time_s=(lambda frame: frame.time_s) if agreed else (lambda frame: (frame.index - 1) / rate_hz),
@@ -234,7 +231,9 @@ def _video_input(
         estimates_camera_motion=estimates_camera_motion(job),
         batch_frames=1 if network is None else network.batch_frames,
         class_names=class_names,
+        class_teller="the detector" if recorded is None else _label(job.detections),
         segmenter=segmenter,
+        cut_short=cut_short,
     )
 
 
@@ -243,32 +242,17 @@ def _nothing(frames: Sequence[Frame]) -> list[Detections]:
     return [Detections.empty() for _ in frames]
 
 
-def _settle_rate(job: Job, rates_hz: Mapping[str, float | None], notice: Callable[[str], None]) -> float:
-    """Return the first rate that is known, and tell where another one disagrees or none is known."""
-    known = [(source, rate_hz) for source, rate_hz in rates_hz.items() if rate_hz is not None]
-    if not known:
-        return assumed_rate_hz(job.config, notice)
-    (first, settled_hz), *others = known
-    for source, rate_hz in others:
-        if not _same_rate(rate_hz, settled_hz):
-            notice(f"frame rate: {first} says {settled_hz:g} Hz, {source} {rate_hz:g} Hz; {settled_hz:g} Hz is used")
-    return settled_hz
+def _blank_frames(indices: range, rate_hz: float) -> Iterator[Frame]:
+    return (Frame(index, (index - 1) / rate_hz, None) for index in indices)
 
 
-def tells_rate(video: Path) -> bool:
-    """Tell whether a video has a rate of its own: images have one only through a ``seqinfo.ini``."""
-    return video.is_file() or find_sequence_info(video / "image" if video.is_dir() else video) is not None
-
-
-def _same_rate(a_hz: float, b_hz: float) -> bool:
-    return abs(a_hz - b_hz) <= _RATE_TOLERANCE * a_hz
-
-
-def _blank_frames(indices: range, rate_hz: float, stop: threading.Event) -> Generator[Frame, None, None]:
-    for index in indices:
+def until(items: Iterable[Item], stop: threading.Event, cut_short: threading.Event) -> Generator[Item, None, None]:
+    """Yield the items until ``stop`` is set; ``cut_short`` tells that there were more."""
+    for item in items:
         if stop.is_set():
+            cut_short.set()
             return
-        yield Frame(index, (index - 1) / rate_hz, None)
+        yield item
 
 
 def _video_frames(
@@ -277,16 +261,38 @@ def _video_frames(
     retimed_hz: float | None,
     reaches: Iterable[tuple[str, int]],
     stop: threading.Event,
+    cut_short: threading.Event,
 ) -> Generator[Frame, None, None]:
     """Yield the frames; at their end, say so when data come with them that go further."""
     end = 0
-    for frame in video:
-        if stop.is_set():
-            return
+    for frame in until(video, stop, cut_short):
         end = frame.index
         yield frame if retimed_hz is None else Frame(end, (end - 1) / retimed_hz, frame.image)
-    if video.loss is None:
+    if video.loss is None and not cut_short.is_set():
         _demand_reach(job, reaches, end)
+
+
+def demand_promised_reach(
+    job: Job, recorded: RecordedDetector | None, video: VideoSource, motion: Mapping[int, FloatArray] | None = None
+) -> None:
+    """Raise an error when a job's data go beyond what its video tells of its length, if it does.
+
+    Raises
+    ------
+    FormatError
+        Naming the data.
+    """
+    if video.frame_count is not None:
+        slack_frames = COUNT_SLACK_S * video.frame_rate_hz
+        _demand_reach(job, _reaches(job, recorded, motion), job.start - 1 + video.frame_count, slack_frames)
+
+
+def _reaches(
+    job: Job, recorded: RecordedDetector | None, motion: Mapping[int, FloatArray] | None
+) -> list[tuple[str, int]]:
+    """Return what comes with the video, by name, and the last frame of each."""
+    last_recorded = 0 if recorded is None else recorded.last_frame
+    return [(_label(job.detections), last_recorded), (_label(job.camera_motion), max(motion or [0]))]
 
 
 def _demand_reach(job: Job, reaches: Iterable[tuple[str, int]], end: int, slack_frames: float = 0.0) -> None:
@@ -299,6 +305,23 @@ def _demand_reach(job: Job, reaches: Iterable[tuple[str, int]], end: int, slack_
 
 def _lookup(recorded: RecordedDetector) -> DetectFrames:
     return lambda frames: [recorded.at(frame.index) for frame in frames]
+
+
+def recorded_detector(job: Job, notice: Notice = lambda _: None) -> RecordedDetector | None:
+    """Return the job's recorded detections; None where it has a detector.
+
+    Raises
+    ------
+    TrackerError
+        For a file that cannot be read, and for classes to be kept that it does not know.
+    """
+    if job.detections is None:
+        return None
+    recorded = RecordedDetector(job.detections, job.config.detection.recorded)
+    if others := recorded.classes_passed_over:
+        chosen = ", ".join(job.config.detection.recorded.classes)
+        notice(f"{_label(job.detections)}: no detection is of the classes chosen, {chosen}; there are {others}")
+    return recorded
 
 
 def chosen_detector(job: Job) -> Detect:
@@ -317,7 +340,7 @@ def chosen_detector(job: Job) -> Detect:
     raise ConfigurationError("detection.kind is recorded: --detections must name the file")
 
 
-def feature_extractor(config: Config, notice: Callable[[str], None] = lambda _: None) -> Extract | None:
+def feature_extractor(config: Config, notice: Notice = lambda _: None) -> Extract | None:
     """Return what adds features to the detections of a picture, as the configuration names it; None for nothing.
 
     ``notice`` is told what network it is.

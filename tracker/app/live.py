@@ -28,8 +28,10 @@ from tracker.app.inputs import (
     Job,
     chosen_detector,
     chosen_segmenter,
+    demand_promised_reach,
     estimates_camera_motion,
     feature_extractor,
+    recorded_detector,
     seen_by,
 )
 from tracker.app.warming import warm_up
@@ -41,6 +43,7 @@ from tracker.media.camera import Captured, Clock, LiveCapture
 from tracker.media.overlay import OverlayPainter
 from tracker.media.recording import Recording
 from tracker.media.regions import Area, Line, RegionCount, RegionEvent, RegionMonitor, sentence_of
+from tracker.media.sources import open_video
 from tracker.media.window import Window, save_snapshot
 from tracker.structures import Detections, Foreground, Frame, Image, Tracks
 from tracker.tracking.camera import CameraMotion, CameraMotionEstimator
@@ -248,14 +251,15 @@ class _Follower:
         self._tracker = Tracker(job.config) if self._segmenter is None else PixelTracker(job.config)
         self._foretell = fan_maker(job.config) if with_fans else None
         self._extract = feature_extractor(job.config)
-        self._recorded = _recorded_detector(job)
+        self._recorded = _recorded(job.source, self._job, notice)
         given = self._recorded is not None or self._segmenter is not None
         self._detector = None if given else chosen_detector(self._job)
         self._shape: tuple[int, ...] | None = None
         network = self._detector if isinstance(self._detector, NeuralDetector) else None
         told_by = network or self._recorded
         self.class_names = None if told_by is None else told_by.class_names
-        self._monitor = _region_monitor(job.config, self.class_names)
+        class_teller = "the detector" if job.detections is None else str(job.detections)
+        self._monitor = _region_monitor(job.config, self.class_names, class_teller)
         self._ended: list[RegionEvent] = []
         self._failures_in_a_row = 0
         self._seen = 0
@@ -368,19 +372,24 @@ class _Follower:
         self._reported = (self._reported | ids) & set(drawn.ids.tolist())
 
 
-def _region_monitor(config: Config, class_names: Mapping[int, str] | None) -> RegionMonitor | None:
+def _region_monitor(config: Config, class_names: Mapping[int, str] | None, class_teller: str) -> RegionMonitor | None:
     """Return who watches the regions, which are placed when the size of the pictures is known."""
     if not (config.regions.areas or config.regions.lines):
         return None
-    return RegionMonitor(config.regions, (1, 1), config.tracking.lifecycle.max_misses_frames, class_names)
+    survived_frames = config.tracking.lifecycle.max_misses_frames
+    return RegionMonitor(config.regions, (1, 1), survived_frames, class_names, class_teller)
 
 
-def _recorded_detector(job: LiveJob) -> RecordedDetector | None:
+def _recorded(source: str, job: Job, notice: Callable[[str], None]) -> RecordedDetector | None:
+    """Return the recorded detections of a file, which must not go beyond its end."""
     if job.detections is None:
         return None
-    if job.source.isdecimal() or "://" in job.source:
-        raise ConfigurationError(f"{job.source}: is not a file; recorded detections go with a file")
-    return RecordedDetector(job.detections, job.config.detection.recorded)
+    if source.isdecimal() or "://" in source:
+        raise ConfigurationError(f"{source}: is not a file; recorded detections go with a file")
+    recorded = recorded_detector(job, notice)
+    with open_video(source) as video:
+        demand_promised_reach(job, recorded, video)
+    return recorded
 
 
 class _News:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from tracker.app.inputs import tells_rate
+from tracker.app.checks import Notice, Progress, tell_misfit
 from tracker.app.outputs import DIAGNOSTICS, TRACKS
-from tracker.app.rates import assumed_rate_hz
+from tracker.app.rates import settle_rate_hz
 from tracker.config import Config
-from tracker.errors import FormatError, VideoError
-from tracker.evaluation.heat import Heat, doors, heat, scales
+from tracker.errors import ConfigurationError, FormatError, VideoError
+from tracker.evaluation.heat import MOST_CELLS, Heat, doors, heat, scales
 from tracker.evaluation.maps import heat_map
-from tracker.formats.catalogue import read_tables, write_whole
+from tracker.formats.catalogue import read_tables
 from tracker.formats.diagnostics import read_diagnostics
+from tracker.formats.files import write_whole
 from tracker.formats.motchallenge import sequence_info_near
 from tracker.formats.table import TrackTable, find_rows
 from tracker.media.sources import open_video
@@ -25,8 +25,7 @@ from tracker.structures import FloatArray, Image
 
 _GRID = 192  # cells along the longer side
 _LOOKED_AT, _LOOK_EVERY = 300, 20  # frames for the ground: their median has nobody in it who moves on
-
-Notice = Callable[[str], None]
+_LARGEST_SIDE_PX = 16_384  # of a picture that only the boxes tell of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,14 +91,15 @@ def read_scene(
     frame
         Number of the frame to lie on; the median of some frames when left out.
     frame_rate_hz
-        The rate; that of a ``seqinfo.ini`` beside the tracks, or of the video, when left out.
+        The rate; what :func:`tracker.app.rates.settle_rate_hz` finds when left out.
     notice
         Called with each line that the user should see.
 
     Raises
     ------
     TrackerError
-        For what cannot be read, or a file without a row.
+        For what cannot be read, a file without a row, and where only boxes tell the size of the picture, for one that
+        lies far beyond any.
     """
     tables = read_tables(tracks)
     if len(tables) > 1:
@@ -108,20 +108,36 @@ def read_scene(
     table = table.select(table.flags)
     if not len(table):
         raise FormatError(tracks, None, "holds no row; there is nothing to map")
-    info = sequence_info_near(tracks)
-    rate_hz, size_px, image = frame_rate_hz or info.frame_rate_hz, info.size_px, None
-    if video is not None:
-        with open_video(video) as source:
-            size_px = (source.width_px, source.height_px)
-            if rate_hz is None and tells_rate(video):
-                rate_hz = source.frame_rate_hz
-        image = _ground(video, frame)
-    if rate_hz is None:
-        rate_hz = assumed_rate_hz(config, notice)
-    if size_px is None:
-        right_lower = (table.boxes_ltwh[:, :2] + table.boxes_ltwh[:, 2:]).max(axis=0)
-        size_px = (max(16, int(np.ceil(right_lower[0]))), max(16, int(np.ceil(right_lower[1]))))
-    return Scene(table, rate_hz, size_px, image)
+    if video is None:
+        rate_hz = settle_rate_hz(frame_rate_hz, [tracks], config, notice)
+        return Scene(table, rate_hz, sequence_info_near(tracks).size_px or _size_of_boxes(tracks, table), None)
+    with open_video(video) as source:
+        rate_hz = settle_rate_hz(frame_rate_hz, [tracks], config, notice, (video, source))
+        tell_misfit(tracks, table, video, source, notice)
+        size_px = (source.width_px, source.height_px)
+    return Scene(table, rate_hz, size_px, _ground(video, frame))
+
+
+def _size_of_boxes(tracks: Path, table: TrackTable) -> tuple[int, int]:
+    """Return the width and height of the smallest picture that holds all boxes."""
+    right_lower = table.boxes_ltwh[:, :2] + table.boxes_ltwh[:, 2:]
+    farthest = int(right_lower.max(axis=1).argmax())
+    if right_lower[farthest].max() > _LARGEST_SIDE_PX:
+        x, y = right_lower[farthest].tolist()
+        raise FormatError(
+            tracks,
+            None,
+            f"id {table.ids[farthest]} in frame {table.frames[farthest]} reaches to {x:.0f}, {y:.0f} px, beyond any "
+            f"picture of {_LARGEST_SIDE_PX} px; --video, or a seqinfo.ini with imWidth and imHeight, tells the size",
+        )
+    width, height = np.ceil(right_lower.max(axis=0)).astype(int).tolist()
+    return max(16, width), max(16, height)
+
+
+def variances_beside(tracks: Path) -> Path | None:
+    """Return the ``diagnostics.csv`` that a run left beside its ``tracks.txt``; None where there is none."""
+    beside = tracks.with_name(DIAGNOSTICS)
+    return beside if tracks.name == TRACKS and beside.is_file() else None
 
 
 def map_heat(
@@ -137,6 +153,7 @@ def map_heat(
     cell_px: float | None = None,
     spread: float = 0.2,
     csv: Path | None = None,
+    progress: Progress = lambda *_: None,
     notice: Notice = lambda _: None,
 ) -> Mapped:
     """Draw where the objects of a file are and go.
@@ -152,13 +169,15 @@ def map_heat(
     config
         Its measurement noise stands for the variances of rows that no diagnostics speak of.
     diagnostics
-        Variances of the run; ``diagnostics.csv`` beside a ``tracks.txt`` when left out.
+        Variances of the run, see :func:`variances_beside`.
     cell_px
         Side of a cell; a 192nd of the longer side when left out.
     spread
         See :func:`tracker.evaluation.heat.heat`.
     csv
         File for the grid.
+    progress
+        Called as the work goes on.
 
     Raises
     ------
@@ -167,16 +186,23 @@ def map_heat(
     """
     scene = read_scene(tracks, config, video=video, frame=frame, frame_rate_hz=frame_rate_hz, notice=notice)
     cell = max(scene.size_px) / _GRID if cell_px is None else cell_px
-    beside = tracks.with_name(DIAGNOSTICS)
-    told = diagnostics or (beside if tracks.name == TRACKS and beside.is_file() else None)
+    cells = float(np.prod(np.ceil(np.array(scene.size_px) / cell)))
+    if cells > MOST_CELLS:
+        least = cell * np.sqrt(cells / MOST_CELLS)
+        raise ConfigurationError(
+            f"--cell {cell:g} makes {cells:.3g} cells of {scene.size_px[0]}x{scene.size_px[1]} px; they may be "
+            f"{MOST_CELLS} at most: {np.ceil(100.0 * least) / 100.0:g} px or more"
+        )
     grid = heat(
         scene.table,
         scene.frame_rate_hz,
         scene.size_px,
         cell,
         spread=spread,
-        variances_px2=_variances(scene.table, told, config),
+        variances_px2=_variances(scene.table, diagnostics, config),
+        progress=lambda done, of: progress("averaging", done, of),
     )
+    progress("drawing", 1, 1)
     identities = len(np.unique(scene.table.ids))
     presence_s = float(grid.presence_s.sum())
     seconds = float(np.ptp(scene.table.frames) + 1) / scene.frame_rate_hz

@@ -1,15 +1,17 @@
 """The folder of a run: which files in it are ours to replace, and how a run's files appear together.
 
 ``run.yaml`` lists the run's files with their SHA-256. A later run replaces the files that still are what the
-list says, and refuses to touch any other file of these names.
+list says, unless it reads them, and refuses to touch any other file of these names.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +19,9 @@ from typing import Any, Self, TypeVar
 
 import yaml
 
+from tracker.config import PROGRAM
 from tracker.errors import OutputError
+from tracker.formats.files import demand_apart, remove_abandoned
 from tracker.media.sinks import PendingFile
 
 OVERLAY, TRACKS, EVENTS, RECORD = "overlay.mp4", "tracks.txt", "events.csv", "run.yaml"
@@ -26,7 +30,6 @@ DIAGNOSTICS, DETECTIONS = "diagnostics.csv", "detections.txt"
 
 Sink = TypeVar("Sink", bound=PendingFile)
 
-_PROGRAM = "gmm-tracker"
 _HEADING = "# Written by `track`. Another run into this folder replaces the files listed at the end.\n"
 _OPENCV_DISTRIBUTIONS = (
     "opencv-python",
@@ -36,10 +39,40 @@ _OPENCV_DISTRIBUTIONS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a ``run.yaml`` tells of its run.
+
+    Parameters
+    ----------
+    files
+        SHA-256 by name.
+    frame_rate_hz
+        The rate; None where it is not told.
+    """
+
+    files: Mapping[str, str]
+    frame_rate_hz: float | None
+
+
+def read_record(path: Path) -> Record | None:
+    """Read a ``run.yaml``; return None when it is not one of ours."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if tree["program"] != PROGRAM:
+            return None
+        rate_hz = tree.get("input", {}).get("frame_rate_hz")
+        known = isinstance(rate_hz, int | float) and math.isfinite(rate_hz) and rate_hz > 0
+        return Record({name: entry["sha256"] for name, entry in tree["files"].items()}, rate_hz if known else None)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError, AttributeError):
+        return None
+
+
 class RunFolder:
     """An output folder: looked at when made, created when entered, filled by :meth:`publish`.
 
-    Whatever was not published when the block ends is removed, the folder too if it was created for the run.
+    Whatever was not published when the block ends is removed, the folder too if it was created for the run, and so is
+    what a run that was killed has left unfinished.
 
     Parameters
     ----------
@@ -47,16 +80,21 @@ class RunFolder:
         The folder.
     extra
         Names of files that the run writes besides the usual ones.
+    inputs
+        Files that the run reads.
 
     Raises
     ------
     OutputError
-        When the path is not a folder, or holds files of our names that no run of ours left there.
+        When the path is not a folder, holds files of our names that no run of ours left there, or holds an input that
+        would be replaced.
     """
 
-    def __init__(self, path: Path, extra: Iterable[str] = ()) -> None:
+    def __init__(self, path: Path, extra: Iterable[str] = (), inputs: Iterable[Path] = ()) -> None:
         self.path = path
-        self._earlier = _own_files(path, {OVERLAY, TRACKS, RECORD, *extra})
+        wanted = {OVERLAY, TRACKS, RECORD, *extra}
+        self._earlier = _own_files(path, wanted)
+        demand_apart([path / name for name in sorted(self._earlier | wanted)], inputs)
         self._sinks: list[PendingFile] = []
         self._cleanup = ExitStack()
 
@@ -66,6 +104,8 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         for folder in reversed(missing):
             self._cleanup.callback(_remove_if_empty, folder)
+        for name in (OVERLAY, TRACKS, EVENTS, DIAGNOSTICS, DETECTIONS, RECORD):
+            remove_abandoned(self.path / name)
         return self
 
     def __exit__(
@@ -99,7 +139,7 @@ class RunFolder:
         """
         self.finish()
         files = {sink.path.name: {"sha256": _sha256(sink.partial_path)} for sink in self._sinks}
-        tree = {"program": _PROGRAM, "versions": _versions(), **record, "files": files}
+        tree = {"program": PROGRAM, "versions": _versions(), **record, "files": files}
         text = yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, width=120)
         self.add(_RecordFile(self.path / RECORD, _HEADING + text))
         self.finish()
@@ -131,7 +171,8 @@ def _own_files(folder: Path, wanted: Set[str]) -> set[str]:
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"{folder}: is a file; --output must name a folder")
         present = {name for name in wanted if (folder / name).exists()}
-        listed = _listed_files(folder / RECORD) if RECORD in present else None
+        record = read_record(folder / RECORD)
+        listed = None if record is None else record.files
         # What an earlier run was asked for and this one is not is removed, unless somebody changed it.
         present |= {
             name
@@ -151,17 +192,6 @@ def _is_ours(path: Path, listed: Mapping[str, str] | None) -> bool:
     if listed is None or path.name == RECORD:  # which cannot list itself and is told by what it says
         return listed is not None
     return path.is_file() and listed.get(path.name) == _sha256(path)
-
-
-def _listed_files(record: Path) -> dict[str, str] | None:
-    """Return SHA-256 by name from a ``run.yaml``; None when it is not one of ours."""
-    try:
-        tree = yaml.safe_load(record.read_text(encoding="utf-8"))
-        if tree["program"] == _PROGRAM:
-            return {name: entry["sha256"] for name, entry in tree["files"].items()}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError, AttributeError):
-        return None
-    return None
 
 
 def _sha256(path: Path) -> str:
@@ -184,7 +214,7 @@ def _remove_if_empty(folder: Path) -> None:
 
 def _versions() -> dict[str, str | None]:
     return {
-        _PROGRAM: _version(_PROGRAM),
+        PROGRAM: _version(PROGRAM),
         "python": platform.python_version(),
         "numpy": _version("numpy"),
         "opencv": _version(*_OPENCV_DISTRIBUTIONS),

@@ -14,12 +14,13 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from tracker.app.diagnostics import TextFile, detection_rows, diagnostic_rows, diagnostics_file
 from tracker.app.fans import fan_maker
-from tracker.app.inputs import Detect, Input, Job, open_input
+from tracker.app.inputs import Detect, Input, Job, open_input, until
 from tracker.app.outputs import DETECTIONS, DIAGNOSTICS, EVENTS, OVERLAY, TRACKS, RunFolder
 from tracker.app.refining import Report, refine_reports, waiting_for_births
 from tracker.app.stages import StageTimes, ahead, batched, flat
@@ -87,6 +88,8 @@ class Summary:
         The rate that was settled on.
     first_frame, last_frame, frames
         Numbers of the first and last frame, and how many were processed.
+    last_drawn
+        The last frame on the overlay; None without one.
     detections, boxes, tracks
         Detections taken in, rows of the track file and distinct identities in it.
     cuts
@@ -109,6 +112,7 @@ class Summary:
     first_frame: int | None = None
     last_frame: int | None = None
     frames: int = 0
+    last_drawn: int | None = None
     detections: int = 0
     boxes: int = 0
     tracks: int = 0
@@ -172,7 +176,8 @@ def track_video(
     )
     with open_input(job) as source:
         tracked = _tracked(source, job.config, StageTimes())
-        with closing(_refined(tracked, source, job) if _is_offline(job.config) else tracked) as steps:
+        offline = _is_offline(job.config)
+        with closing(_refined(tracked, source, job, threading.Event()) if offline else tracked) as steps:
             for step in steps:
                 yield step.frame, step.tracks
 
@@ -223,34 +228,42 @@ def run(
             f"overlay.forecast_s is {job.config.overlay.forecast_s:g}; with tracking.smoothing: offline it must be 0: "
             "the future is known by then"
         )
-    with open_input(job, stop, notice) as source:
+    told: list[str] = []  # once it is sure that there is no error to be told instead
+    with open_input(job, stop, told.append) as source:
         extra = (DIAGNOSTICS, DETECTIONS) if diagnostics else ()
         monitor = _region_monitor(job, source)
         if monitor is not None:
             extra = (*extra, EVENTS)
-        folder = RunFolder(Path(f"{source.name}-tracks") if output is None else output, extra)
+        inputs = [path for path in (job.video, job.detections, job.camera_motion) if isinstance(path, Path)]
+        folder = RunFolder(Path(f"{source.name}-tracks") if output is None else output, extra, inputs)
         summary = Summary(folder.path, source.frame_rate_hz, class_names=source.class_names)
+        for line in told:
+            notice(line)
         with folder:
             overlay_video = _overlay_video(source, folder, job.config) if overlay else None
             track_file = folder.add(TrackFile(folder.path / TRACKS, classes=source.class_names is not None))
             learned = _learned(folder) if diagnostics else None
-            progress(Progress("compiling (once)", total=source.frame_count))
-            warm_up(job.config.tracking.observations)
+            progress(Progress("loading", total=source.frame_count))
+            warm_up(
+                job.config.tracking.observations,
+                lambda: progress(Progress("compiling (once)", total=source.frame_count)),
+            )
             began_s, began_processor_s = time.perf_counter(), time.process_time()
             steps = _tracked(source, job.config, summary.stages, with_drawn=overlay_video is not None, learned=learned)
             if _is_offline(job.config):
-                steps = _refined(steps, source, job, pictures=overlay_video is not None, progress=progress)
+                pictures = overlay_video is not None
+                steps = _refined(steps, source, job, stop, pictures=pictures, progress=progress)
             if monitor is not None:
                 steps = _watched(steps, monitor, folder, source, summary.stages)
             if overlay_video is not None:
                 regions = () if monitor is None else monitor.regions
                 painter = OverlayPainter(job.config.overlay, source.class_names, regions)
-                steps = _painted(steps, overlay_video, painter, summary.stages)
+                steps = _painted(steps, overlay_video, painter, summary)
             with closing(_written(steps, track_file, summary)) as written:
                 for step in written:
                     progress(Progress("tracking", summary.frames, source.frame_count, len(step.tracks)))
             summary.loss = None if source.video is None else source.video.loss
-            summary.interrupted = stop.is_set()
+            summary.interrupted = source.cut_short.is_set()
             if summary.frames:
                 progress(Progress("completing", summary.frames, source.frame_count))
                 folder.finish()
@@ -351,11 +364,16 @@ def _refined(
     steps: Steps,
     source: Input,
     job: Job,
+    stop: threading.Event,
     *,
     pictures: bool = True,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Steps:
-    """Wait for all steps, refine their tracks, and give the steps again; for the pictures, the video is read again."""
+    """Wait for all steps, refine their tracks, and give the steps again; for the pictures, the video is read again.
+
+    ``stop`` ends the pass in which it comes. What the first one took in is refined as a whole; of the second one there
+    is a picture at least, and steps beyond have none.
+    """
     seen: list[Step] = []
     with closing(steps):
         for step in steps:
@@ -368,8 +386,13 @@ def _refined(
     if not pictures or job.video is None:
         yield from again
         return
+    if source.cut_short.is_set():
+        stop = threading.Event()
     with open_video(job.video, start=job.start, frames=job.frames) as video:
-        for step, frame in zip(again, video, strict=False):
+        taken = iter(video)
+        frames = chain(islice(taken, 1), until(taken, stop, source.cut_short))
+        for step in again:
+            frame = next(frames, step.frame)
             yield replace(step, frame=replace(step.frame, image=frame.image))
 
 
@@ -395,13 +418,13 @@ def _region_monitor(job: Job, source: Input) -> RegionMonitor | None:
         raise ConfigurationError("regions.unit is share: without --video the frame's size is not known; use pixels")
     size_px = None if video is None else (video.width_px, video.height_px)
     survived_frames = job.config.tracking.lifecycle.max_misses_frames
-    return RegionMonitor(regions, size_px, survived_frames, source.class_names)
+    return RegionMonitor(regions, size_px, survived_frames, source.class_names, source.class_teller)
 
 
 def _watched(steps: Steps, monitor: RegionMonitor, folder: RunFolder, source: Input, times: StageTimes) -> Steps:
     """Write down what objects do in the regions, and give each step the counts so far."""
     event_file = folder.add(TextFile(folder.path / EVENTS, EVENTS_HEADER))
-    class_names = source.class_names or {}
+    class_names = source.class_names
 
     def watch(step: Step) -> Step:
         ended = monitor.cut() if step.camera.is_cut else []
@@ -419,17 +442,22 @@ def _watched(steps: Steps, monitor: RegionMonitor, folder: RunFolder, source: In
     return to_the_end()
 
 
-def _painted(steps: Steps, overlay_video: OverlayVideo, painter: OverlayPainter, times: StageTimes) -> Steps:
-    """Chain drawing and encoding to the tracker's steps."""
+def _painted(steps: Steps, overlay_video: OverlayVideo, painter: OverlayPainter, summary: Summary) -> Steps:
+    """Chain drawing and encoding to the tracker's steps, as far as they have pictures."""
 
-    def draw(step: Step) -> tuple[Step, Image]:
+    def draw(step: Step) -> tuple[Step, Image | None]:
+        if step.frame.image is None:
+            return step, None
         return step, painter.paint(step.frame, step.drawn, step.counts, step.fans)
 
-    def encode(painted: tuple[Step, Image]) -> Step:
+    def encode(painted: tuple[Step, Image | None]) -> Step:
         step, image = painted
-        overlay_video.write(image, step.frame.time_s)
+        if image is not None:
+            overlay_video.write(image, step.frame.time_s)
+            summary.last_drawn = step.frame.index
         return step
 
+    times = summary.stages
     return ahead(times.map("encode", encode, ahead(times.map("draw", draw, ahead(steps)))))
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tracker.app.rates import assumed_rate_hz
+from tracker.app.checks import Notice, Progress, tell_unknown_motion
+from tracker.app.rates import settle_rate_hz
 from tracker.config import Config
 from tracker.errors import FormatError
 from tracker.formats.catalogue import read_recorded, read_tables, write_table
-from tracker.formats.motchallenge import read_camera_motion, sequence_info_near
-from tracker.formats.table import TrackTable
+from tracker.formats.motchallenge import read_camera_motion
+from tracker.formats.table import TrackTable, demand_near, naming_rows
 from tracker.geometry import ltwh_to_xyxy, xyxy_to_ltwh
 from tracker.structures import FloatArray, Status, Tracks
 from tracker.tracking.offline import refine
@@ -25,8 +26,6 @@ class Refinement:
 
     Parameters
     ----------
-    path
-        The file that was written.
     rows_before, rows_after, tracks_before, tracks_after
         Counts of rows and of identities.
     imputed
@@ -35,7 +34,6 @@ class Refinement:
         What the format of the file cannot hold.
     """
 
-    path: Path
     rows_before: int
     rows_after: int
     tracks_before: int
@@ -68,13 +66,14 @@ class Report:
 
 def refine_file(
     tracks: Path,
+    output: Path,
     config: Config,
     *,
     detections: Path | None = None,
     camera_motion: Path | None = None,
     frame_rate_hz: float | None = None,
-    output: Path | None = None,
-    notice: Callable[[str], None] = lambda _: None,
+    progress: Progress = lambda *_: None,
+    notice: Notice = lambda _: None,
 ) -> Refinement:
     """Refine the tracks of a file of any format and write them.
 
@@ -82,14 +81,16 @@ def refine_file(
     ----------
     tracks
         The file.
+    output
+        The file to be written.
     config
         The configuration.
     detections, camera_motion
         Files of what the tracks were made from, if at hand.
     frame_rate_hz
-        The rate; that of a ``seqinfo.ini`` beside the tracks or the detections when left out.
-    output
-        The file to be written, ``<name>-refined`` beside the tracks when left out.
+        The rate; what :func:`tracker.app.rates.settle_rate_hz` finds when left out.
+    progress
+        Called as the work goes on.
     notice
         Called with each line that the user should see.
 
@@ -103,16 +104,18 @@ def refine_file(
         held = ", ".join(sorted(tables))
         raise FormatError(tracks, None, f"holds {len(tables)} sequences ({held}); refine takes one at a time")
     sequence, table = next(iter(tables.items()))
+    with naming_rows(tracks, lambda row: f"row {row + 1}"):
+        demand_near(table.frames)
     found = None if detections is None else read_recorded(detections)[0]
     motion = None if camera_motion is None else read_camera_motion(camera_motion)
-    rate_hz = frame_rate_hz or _rate_beside([tracks] if detections is None else [tracks, detections])
-    if rate_hz is None:
-        rate_hz = assumed_rate_hz(config, notice)
+    rate_hz = settle_rate_hz(frame_rate_hz, [tracks, detections], config, notice)
+    if motion is not None and len(table):
+        frames = range(int(table.frames.min()), int(table.frames.max()) + 1)
+        tell_unknown_motion(str(camera_motion), motion, frames, notice)
+    progress("refining", 0, None)
     refined = _rounded(refine(table, config, frame_rate_hz=rate_hz, detections=found, camera_motion=motion))
-    path = output or tracks.with_name(f"{tracks.stem}-refined{tracks.suffix}")
-    losses = write_table(path, refined, sequence=sequence)
+    losses = write_table(output, refined, sequence=sequence)
     return Refinement(
-        path,
         len(table),
         len(refined),
         len(np.unique(table.ids)),
@@ -190,10 +193,3 @@ def _rounded(table: TrackTable) -> TrackTable:
         imputed=table.imputed,
         class_names=table.class_names,
     )
-
-
-def _rate_beside(paths: Sequence[Path]) -> float | None:
-    for path in paths:
-        if (rate_hz := sequence_info_near(path).frame_rate_hz) is not None:
-            return rate_hz
-    return None

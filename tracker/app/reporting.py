@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from tracker.app.checks import Notice, Progress, once, tell_misfit
 from tracker.app.outputs import DETECTIONS, DIAGNOSTICS, TRACKS
 from tracker.errors import FormatError, VideoError
 from tracker.evaluation.preparation import Criteria
 from tracker.evaluation.report import Example, Shot, Study, examples, render, study
-from tracker.evaluation.sequences import Source, evaluate_paths, find_sequences, pair_sequences, read_sequence
-from tracker.formats.catalogue import read_recorded, write_whole
+from tracker.evaluation.sequences import (
+    Source,
+    evaluate_paths,
+    files_of,
+    find_sequences,
+    pair_sequences,
+    read_sequence,
+)
+from tracker.formats.catalogue import read_recorded
 from tracker.formats.diagnostics import Diagnostics, read_diagnostics
+from tracker.formats.files import write_whole
 from tracker.formats.motchallenge import sequence_info_near
 from tracker.formats.table import TrackTable
 from tracker.media.jpeg import encode_jpeg
@@ -24,9 +33,6 @@ from tracker.structures import Detections
 
 _PICTURE_PX, _PICTURE_QUALITY = 320, 72
 _VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, and how many of how many are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,7 @@ def write_report(
     detections: Path | None = None,
     rules: str = "",
     progress: Progress = lambda *_: None,
+    notice: Notice = lambda _: None,
 ) -> Written:
     """Write the report of some results.
 
@@ -83,13 +90,15 @@ def write_report(
         How the tracks are scored, in words.
     progress
         Called as the work goes on.
+    notice
+        Called with each line that the user should see.
 
     Raises
     ------
     TrackerError
         For input that cannot be used or output that cannot be written.
     """
-    criteria = criteria or Criteria()
+    criteria, notice = criteria or Criteria(), once(notice)
     sequences = list(find_sequences(truth, True))
     steps = len(sequences) * len(results)
     with ExitStack() as stack:
@@ -105,11 +114,15 @@ def write_report(
                 criteria,
                 processes=os.cpu_count() or 1,
                 on_sequence=lambda name, scored, total: progress(f"scoring {name}", scored, total),
+                notice=notice,
             )
             for sequence, (source, tracks) in pair_sequences(truth, path).items():
                 progress(f"looking into {sequence}", done, steps)
                 if sequence not in truths:
                     truths[sequence] = read_sequence(source, True)
+                    if video is not None and sequence in videos:
+                        named = source if isinstance(source, Path) else truth
+                        tell_misfit(named, truths[sequence], video, videos[sequence], notice)
                 seen, told = _left_beside(path if path.is_file() else tracks)
                 studies.append(
                     study(
@@ -131,6 +144,18 @@ def write_report(
     page = render(studies, chosen, pictures, truth_name=str(truth), rules=rules, color_of=_css_color).encode()
     write_whole(output, page)
     return Written(output, len(page), len(sequences), len(pictures))
+
+
+def files_read(truth: Path, results: Iterable[Path], video: Path | None, detections: Path | None) -> list[Path]:
+    """Return the files that :func:`write_report` reads, as far as a page could take their place.
+
+    Raises
+    ------
+    FormatError
+        As :func:`tracker.evaluation.sequences.find_sequences`.
+    """
+    given = [path for path in (video, detections) if path is not None]
+    return [*files_of(truth, True), *(file for path in results for file in files_of(path, False)), *given]
 
 
 def _shown_name(truth: Path, sequence: str) -> str:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numba.core.event import Listener, install_listener
 
 from tracker.config import Config
 from tracker.mixture.exclusive import association_marginals, most_probable_claims
@@ -33,11 +34,39 @@ _PATIENCE_S = 60.0
 _BOX = np.array([[0.0, 0.0, 10.0, 20.0]])
 
 
-def warm_up(observations: Literal["boxes", "pixels"] = "boxes") -> None:
-    """Compile what a frame needs, or load it from the cache of an earlier run."""
-    if observations == "pixels":
-        pixels.warm_up()
-        return
+def warm_up(
+    observations: Literal["boxes", "pixels"] = "boxes", on_compiling: Callable[[], None] = lambda: None
+) -> None:
+    """Compile what a frame needs, or load it from the cache of an earlier run.
+
+    Parameters
+    ----------
+    observations
+        What objects are followed by.
+    on_compiling
+        Called whenever something has to be compiled.
+    """
+    with install_listener("numba:compile", _Compilations(on_compiling)):
+        if observations == "pixels":
+            pixels.warm_up()
+        else:
+            _warm_up_boxes()
+
+
+class _Compilations(Listener):
+    """Tells of each function that is compiled, and not found in the cache."""
+
+    def __init__(self, told: Callable[[], None]) -> None:
+        self._told = told
+
+    def on_start(self, _: object) -> None:
+        self._told()
+
+    def on_end(self, _: object) -> None:
+        pass
+
+
+def _warm_up_boxes() -> None:
     tracker = Tracker()
     with compiling():
         if not _is_compiled():

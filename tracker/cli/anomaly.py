@@ -6,17 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from tracker.cli.common import (
-    ConfigOption,
-    SceneFpsOption,
-    SetOption,
-    TracksOption,
-    demand_positive,
-    one_line_errors,
-    tell,
-)
+from tracker.cli.common import ConfigOption, FpsOption, SetOption, TracksOption, counting_bar, demand_positive
+from tracker.cli.lines import show, tell
+from tracker.errors import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,7 +36,7 @@ def anomaly(
         typer.Option(metavar="FILE.png", help="The picture.", show_default="with --video, --output's name with .png"),
     ] = None,
     top: Annotated[int, typer.Option(min=1, metavar="N", help="Tracks that are listed and drawn.")] = 5,
-    fps: SceneFpsOption = None,
+    fps: FpsOption = None,
     config: ConfigOption = "default.yaml",
     settings: SetOption = None,
 ) -> None:
@@ -55,29 +48,36 @@ def anomaly(
     Example: track anomaly --tracks in-tracks/tracks.txt --video in.mp4
     """
     demand_positive(fps, "--fps")
-    with one_line_errors():
-        from tracker.app.anomalies import find_anomalies
-        from tracker.config import load_config
+    from tracker.app.anomalies import find_anomalies
+    from tracker.config import find_config, load_config
+    from tracker.formats.files import check_outputs
+    from tracker.media.sources import files_of
 
-        rows = output or tracks.with_name(f"{tracks.stem}-anomaly.csv")
+    rows = output or tracks.with_name(f"{tracks.stem}-anomaly.csv")
+    drawn = picture or (None if video is None else rows.with_suffix(".png"))
+    check_outputs(
+        [(rows, (".csv",)), *([] if drawn is None else [(drawn, (".png",))])],
+        [tracks, detections, find_config(config), *files_of(video)],
+    )
+    with counting_bar() as progress:
         found = find_anomalies(
             tracks,
             rows,
             load_config(config, settings or ()),
             detections=detections,
             video=video,
-            picture=picture or (None if video is None else rows.with_suffix(".png")),
+            picture=drawn,
             shown=top,
             frame_rate_hz=fps,
+            progress=progress,
             notice=tell,
         )
-    Console(soft_wrap=True).print(_table(found, top))
-    judged = f"{len(found.tracks)} tracks"
+    show(_table(found, top))
+    judged = counted(len(found.tracks), "track")
     if detections is not None:
-        judged += f" and {found.detections} detections without one"
-    typer.echo(
-        f"{', '.join(str(path) for path in found.files)}: {judged}, against a mixture of {found.components} components"
-    )
+        judged += f" and {counted(found.detections, 'detection')} without one"
+    files = ", ".join(str(path) for path in found.files)
+    show(f"{files}: {judged}, against a mixture of {counted(found.components, 'component')}")
 
 
 def _table(found: Anomalies, top: int) -> Table:

@@ -1,39 +1,47 @@
-"""What the subcommands share: options, one-line errors, interrupts, the progress bar."""
+"""What the subcommands share: options, interrupts, the progress bar."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-
-from tracker.errors import TrackerError
 
 if TYPE_CHECKING:
     from tracker.app.pipeline import Progress
     from tracker.config import Config
 
-BAD_INPUT, SIGNALED = 2, 128
 _REDRAW_S = 0.05
 
 ConfigOption = Annotated[
-    str, typer.Option("--config", metavar="NAME|PATH", help="Configuration: a YAML file, or a packaged preset.")
+    str,
+    typer.Option(
+        "--config",
+        metavar="NAME|PATH",
+        help="Configuration: a YAML file, the run.yaml of a run to be repeated, or a packaged preset.",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. overlay.trail_s=4. Repeatable."),
 ]
 TracksOption = Annotated[Path, typer.Option(metavar="FILE", help="Tracks of any format of `track convert`.")]
-SceneFpsOption = Annotated[
+FpsOption = Annotated[
     float | None,
-    typer.Option(metavar="HZ", help="Frame rate.", show_default="that of a seqinfo.ini, or of the video"),
+    typer.Option(
+        metavar="HZ",
+        help="Frame rate; wins over all others.",
+        show_default="that of a run.yaml or seqinfo.ini beside the files, or of the video",
+    ),
 ]
 ModelOption = Annotated[
     Path | None,
@@ -99,53 +107,29 @@ def appearance_settings(appearance: str | None) -> list[str]:
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Print an error that the user can mend as one line and exit with 2; exit with 130 when interrupted."""
-    try:
-        yield
-    except TrackerError as error:
-        exit_with(f"error: {error}", BAD_INPUT)
-    except ImportError as error:
-        library, _, problem = str(error).partition(": ")
-        if not problem.startswith("cannot open shared object file"):
-            raise
-        exit_with(
-            f"error: OpenCV needs the system library {library}, which is missing; "
-            "on Debian and Ubuntu: apt-get install libgl1 libglib2.0-0",
-            BAD_INPUT,
-        )
-    except KeyboardInterrupt:
-        exit_with("interrupted: nothing written", SIGNALED + signal.SIGINT)
-
-
-def tell(line: str) -> None:
-    """Print a line that the user should see, on standard error."""
-    typer.echo(line, err=True)
-
-
-def exit_with(message: str, code: int) -> NoReturn:
-    """Print the message as one line on standard error and leave with the code."""
-    typer.echo(" ".join(message.splitlines()), err=True)
-    raise typer.Exit(code) from None
-
-
-@contextmanager
 def stop_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
-    """Let the first SIGINT or SIGTERM set the event, so that a run can complete its files; the next one breaks in.
+    """Let the first SIGINT, SIGTERM or SIGHUP set the event, so that a run can complete its files.
+
+    The next SIGINT or SIGTERM breaks in; a SIGHUP never does, for a terminal that is closed may send several.
 
     Yields the event and the numbers of the signals that have come; a command that they end exits with
-    ``SIGNALED`` plus the first.
+    ``SIGNALED`` plus the first. Signals that whoever started the command has it ignore are ignored.
     """
     stop = threading.Event()
     received: list[int] = []
+    terminals = [stream for stream in (1, 2) if os.isatty(stream)]
 
     def on_signal(number: int, _: object) -> None:
         received.append(number)
         stop.set()
-        for other in before:
+        for other in before.keys() & {signal.SIGINT, signal.SIGTERM}:
             signal.signal(other, signal.default_int_handler)
+        for stream in terminals:
+            if not os.isatty(stream):  # closed; to write there would be an error from now on
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM, *([] if sys.platform == "win32" else [signal.SIGHUP])]
+    before = {number: handler for number in numbers if (handler := signal.getsignal(number)) is not signal.SIG_IGN}
     for number in before:
         signal.signal(number, on_signal)
     try:
@@ -195,10 +179,11 @@ def display(quiet: bool) -> Iterator[tuple[Callable[[Progress], None], Callable[
 
 
 @contextmanager
-def counting_bar(*, quiet: bool = False, with_time: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+def counting_bar(*, quiet: bool = False, with_time: bool = False) -> Iterator[Callable[[str, int, int | None], None]]:
     """Show a progress bar on a terminal; yield the function that is told the activity, how much is done, of how much.
 
-    ``with_time`` adds the time that is left, where the steps are alike enough to tell.
+    How much there is to do is None where that is not known, before anything is counted. ``with_time`` adds the time
+    that is left, where the steps are alike enough to tell.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as ProgressBar

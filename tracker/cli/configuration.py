@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import typer
-
-from tracker.cli.common import ConfigOption, SetOption, one_line_errors
+from tracker.cli.common import ConfigOption, SetOption
+from tracker.cli.lines import show
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -16,11 +15,9 @@ if TYPE_CHECKING:
 
 def show_config(config: ConfigOption = "default.yaml", settings: SetOption = None) -> None:
     """Print the whole configuration, every key with its meaning, as YAML that --config takes."""
-    with one_line_errors():
-        from tracker.config import load_config
+    from tracker.config import load_config
 
-        loaded = load_config(config, settings or ())
-    typer.echo("\n".join(_described(loaded)))
+    show("\n".join(_described(load_config(config, settings or ()))))
 
 
 def _described(section: BaseModel, indent: str = "") -> Iterator[str]:

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from tracker.cli.common import one_line_errors
 from tracker.cli.evaluate import MapOption, pair
+from tracker.cli.lines import tell
+from tracker.errors import counted
 
 
 class FormatName(StrEnum):
@@ -47,19 +48,26 @@ def convert(
     Example: track convert tracks.txt tracks.xml
     """
     names = dict(pair(text, "--map", "car=vehicle") for text in renamed or ())
-    with one_line_errors():
-        from tracker.errors import FormatError
-        from tracker.formats.catalogue import FORMATS, format_for_output, read_tables, write_table
+    from tracker.errors import FormatError
+    from tracker.formats.catalogue import FORMATS, format_for_output, read_tables, recognise, write_table
+    from tracker.formats.files import check_outputs
 
-        kind = to.value if to is not None else format_for_output(target)
-        tables = read_tables(source, None if from_ is None else from_.value)
-        if sequence is None and len(tables) > 1:
-            held = ", ".join(sorted(tables))
-            raise FormatError(source, None, f"holds {len(tables)} sequences; choose one with --sequence: {held}")
-        if sequence is not None and sequence not in tables:
-            raise FormatError(source, None, f"holds no sequence {sequence}; it has {', '.join(sorted(tables))}")
-        name = sequence or next(iter(tables))
-        table = tables[name].renamed(names) if names else tables[name]
-        losses = write_table(target, table, kind, name)
+    stating = f", or state one of {', '.join(FORMATS)} with --to"
+    kind = to.value if to is not None else format_for_output(target, stating)
+    check_outputs([(target, ())], [source])
+    read_as = recognise(source) if from_ is None else from_.value
+    tables = read_tables(source, read_as)
+    if sequence is None and len(tables) > 1:
+        held = ", ".join(sorted(tables))
+        raise FormatError(source, None, f"holds {counted(len(tables), 'sequence')}; choose one with --sequence: {held}")
+    if sequence is not None and sequence not in tables:
+        raise FormatError(source, None, f"holds no sequence {sequence}; it has {', '.join(sorted(tables))}")
+    name = sequence or next(iter(tables))
+    table = tables[name]
+    if unknown := table.without_class(names):
+        there = ", ".join(table.stated_classes()) or "none"
+        tell(f"note: {source}: --map finds no class {', '.join(unknown)}; stated are {there}")
+    table = table.renamed(names)
+    losses = [*FORMATS[read_as].unread(source), *write_table(target, table, kind, name)]
     if losses:
-        typer.echo(f"note: {target}: {FORMATS[kind].title} cannot hold {'; '.join(losses)}", err=True)
+        tell(f"note: {target}: {FORMATS[kind].title} cannot hold {'; '.join(losses)}")

@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from tracker.cli.common import counting_bar, one_line_errors
+from tracker.cli.common import counting_bar
+from tracker.cli.lines import show, tell
 
 if TYPE_CHECKING:
     from tracker.evaluation.preparation import Criteria
-    from tracker.evaluation.scores import Evaluation
-    from tracker.evaluation.table import Intervals
 
 UNMET = 1
 
@@ -80,15 +77,24 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUE",
-            help="Exit with 1 unless the combined figure is at least VALUE (at most, for IDSW, Frag, FP and FN). "
+            help="Exit with 1 unless the combined figure is at least VALUE (at most, for IDSW, Frag, FP, FN and ML). "
             "Repeatable.",
         ),
     ] = None,
+    show_all: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="Show recall, precision, MOTP, identities tracked and lost, and the parts of IDF1 and HOTA too.",
+        ),
+    ] = False,
     as_json: Annotated[
-        str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON in full precision; - to print it.")
+        str | None,
+        typer.Option("--json", metavar="FILE|-", help="Write all figures as JSON; - to print it."),
     ] = None,
     as_csv: Annotated[
-        str | None, typer.Option("--csv", metavar="FILE|-", help="Write CSV in full precision; - to print it.")
+        str | None,
+        typer.Option("--csv", metavar="FILE|-", help="Write all figures as CSV; - to print it."),
     ] = None,
     as_markdown: Annotated[
         str | None, typer.Option("--markdown", metavar="FILE|-", help="Write a Markdown table; - to print it.")
@@ -103,35 +109,52 @@ def evaluate(
         raise typer.BadParameter(
             "one of them can be printed, the others need a file", param_hint="--json --csv --markdown"
         )
-    with one_line_errors():
-        from tracker.evaluation.scores import bootstrap as resample
-        from tracker.evaluation.scores import combine
-        from tracker.evaluation.sequences import evaluate_paths
-        from tracker.evaluation.table import by_heading, scores_csv, scores_dict, scores_markdown, scores_table
-        from tracker.formats.catalogue import write_whole
+    from tracker.evaluation.scores import bootstrap as resample
+    from tracker.evaluation.scores import combine
+    from tracker.evaluation.sequences import evaluate_paths, files_of
+    from tracker.evaluation.table import (
+        DETAILS,
+        HEADINGS,
+        SHOWN,
+        by_heading,
+        scores_csv,
+        scores_dict,
+        scores_markdown,
+        scores_table,
+    )
+    from tracker.formats.files import check_outputs, write_whole
 
-        demands = _demands(require or ())
-        with counting_bar(with_time=True) as on_sequence:
-            evaluations = evaluate_paths(
-                truth, tracks, criteria, processes=os.cpu_count() or 1, on_sequence=on_sequence
-            )
-        if bootstrap is not None and len(evaluations) < 2:
-            raise typer.BadParameter("there is one sequence; a bootstrap needs at least 2", param_hint="--bootstrap")
-        intervals = None if bootstrap is None else resample(evaluations, bootstrap)
+    demands = _demands(require or ())
+    check_outputs(
+        [(Path(file), ()) for file in (as_json, as_csv, as_markdown) if file not in (None, "-")],
+        [*files_of(truth, True), *files_of(tracks, False)],
+    )
+    with counting_bar(with_time=True) as on_sequence:
+        evaluations = evaluate_paths(
+            truth, tracks, criteria, processes=os.cpu_count() or 1, on_sequence=on_sequence, notice=tell
+        )
+    if bootstrap is not None and len(evaluations) < 2:
+        raise typer.BadParameter("there is one sequence; a bootstrap needs at least 2", param_hint="--bootstrap")
+    intervals = None if bootstrap is None else resample(evaluations, bootstrap)
 
-        def scores_json(evaluations: Mapping[str, Evaluation], intervals: Intervals | None) -> str:
-            return json.dumps(scores_dict(evaluations, intervals), indent=2) + "\n"
-
-        for file, encode in ((as_json, scores_json), (as_csv, scores_csv), (as_markdown, scores_markdown)):
-            if file == "-":
-                sys.stdout.write(encode(evaluations, intervals))
-            elif file is not None:
-                write_whole(file, encode(evaluations, intervals).encode())
-        if "-" not in (as_json, as_csv, as_markdown):
-            Console().print(scores_table(evaluations, intervals))
-        unmet = _unmet(by_heading(combine(evaluations)), demands)
+    headings = tuple(HEADINGS.values()) if show_all else SHOWN
+    for file, text in (
+        (as_json, json.dumps(scores_dict(evaluations, intervals), indent=2) + "\n"),
+        (as_csv, scores_csv(evaluations, intervals)),
+        (as_markdown, scores_markdown(evaluations, intervals, headings)),
+    ):
+        if file == "-":
+            show(text.removesuffix("\n"))
+        elif file is not None:
+            write_whole(file, text.encode())
+    if "-" not in (as_json, as_csv, as_markdown):
+        show(scores_table(evaluations, intervals))
+        if show_all:
+            show("")
+            show(scores_table(evaluations, intervals, DETAILS))
+    unmet = _unmet(by_heading(combine(evaluations)), demands)
     for line in unmet:
-        typer.echo(line, err=True)
+        tell(line)
     if unmet:
         raise typer.Exit(UNMET)
 

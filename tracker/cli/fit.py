@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from tracker.cli.common import ConfigOption, SetOption, counting_bar, demand_positive, one_line_errors, tell
+from tracker.cli.common import ConfigOption, FpsOption, SetOption, counting_bar, demand_positive
+from tracker.cli.lines import show, tell
+from tracker.errors import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,10 +35,7 @@ def fit(
             help="Ground truth: a file, or a folder of SEQUENCE/gt/gt.txt or of files. With it, HOTA decides.",
         ),
     ] = None,
-    fps: Annotated[
-        float | None,
-        typer.Option(metavar="HZ", help="Frame rate.", show_default="that of each sequence's seqinfo.ini"),
-    ] = None,
+    fps: FpsOption = None,
     prior_weight: Annotated[
         float,
         typer.Option(min=0.0, metavar="N", help="Observations that the configuration one starts from weighs."),
@@ -62,70 +59,66 @@ def fit(
     demand_positive(fps, "--fps")
     if truth is not None and unchecked:
         raise typer.BadParameter("goes without --truth, by which everything is checked", param_hint="--unchecked")
-    console = Console(stderr=True)
-    with one_line_errors():
-        from tracker.app.fitting import find_recordings, fit_with_truth, fit_without_truth, write_fitted
-        from tracker.config import load_config
-        from tracker.errors import OutputError
+    from tracker.app.fitting import files_read, find_recordings, fit_with_truth, fit_without_truth, write_fitted
+    from tracker.config import find_config, load_config
+    from tracker.formats.files import check_outputs
 
-        if not output.absolute().parent.is_dir():  # said before the work is done, not after it
-            raise OutputError(f"{output}: cannot be written: there is no folder {output.parent}")
-        start = load_config(config, settings or ())
-        with counting_bar() as progress:
-            recordings = find_recordings(
-                detections,
-                truth,
-                frame_rate_hz=fps,
-                config=start,
-                notice=tell,
+    check_outputs([(output, (".yaml", ".yml"))], [find_config(config), *files_read(detections, truth)])
+    start = load_config(config, settings or ())
+    with counting_bar() as progress:
+        recordings = find_recordings(
+            detections,
+            truth,
+            frame_rate_hz=fps,
+            config=start,
+            notice=tell,
+        )
+        if truth is not None:
+            result = fit_with_truth(
+                recordings,
+                start,
+                prior_weight=prior_weight,
+                seed=seed,
+                processes=os.cpu_count() or 1,
+                progress=progress,
             )
-            if truth is not None:
-                result = fit_with_truth(
-                    recordings,
-                    start,
-                    prior_weight=prior_weight,
-                    seed=seed,
-                    processes=os.cpu_count() or 1,
-                    progress=progress,
-                )
-            else:
-                values: list[float] = []
+        else:
+            values: list[float] = []
 
-                def show(number: int, value: float) -> None:
-                    gain = f"  {value - values[-1]:+.1f}" if values else ""
-                    values.append(value)
-                    console.print(f"iteration {number}: log-likelihood {value:.1f}{gain}", highlight=False)
+            def tell_iteration(number: int, value: float) -> None:
+                gain = f"  {value - values[-1]:+.1f}" if values else ""
+                values.append(value)
+                tell(f"iteration {number}: log-likelihood {value:.1f}{gain}")
 
-                result = fit_without_truth(
-                    recordings,
-                    start,
-                    prior_weight=prior_weight,
-                    max_iterations=max_iterations,
-                    seed=seed,
-                    unchecked=unchecked,
-                    on_iteration=show,
-                    progress=progress,
-                )
-        frames = sum(len(r.frames) for r in recordings)
-        boxes = sum(len(d) for r in recordings for d in r.frames)
-        comments = [
-            f"Learned by `track fit` from {detections}"
-            + (f" and the truth {truth}" if truth else "")
-            + f": {len(recordings)} sequences, {frames} frames, {boxes} detections.",
-            *_endings(result),
-            _rates(result),
-            *(f"{v.name}: {'taken' if v.taken else 'left'}, {_gain(v.gain, v.error, truth)}" for v in result.verdicts),
-        ]
-        write_fitted(output, load_config(), result.config, comments)
+            result = fit_without_truth(
+                recordings,
+                start,
+                prior_weight=prior_weight,
+                max_iterations=max_iterations,
+                seed=seed,
+                unchecked=unchecked,
+                on_iteration=tell_iteration,
+                progress=progress,
+            )
+    frames = sum(len(r.frames) for r in recordings)
+    boxes = sum(len(d) for r in recordings for d in r.frames)
+    comments = [
+        f"Learned by `track fit` from {detections}"
+        + (f" and the truth {truth}" if truth else "")
+        + f": {counted(len(recordings), 'sequence')}, {frames} frames, {boxes} detections.",
+        *_endings(result),
+        _rates(result),
+        *(f"{v.name}: {'taken' if v.taken else 'left'}, {_gain(v.gain, v.error, truth)}" for v in result.verdicts),
+    ]
+    write_fitted(output, load_config(), result.config, comments)
     for line in (*_endings(result), _rates(result)):
-        console.print(line, highlight=False, soft_wrap=True)
-    out = Console(width=None if sys.stdout.isatty() else 120)
-    out.print(_changes(result))
+        tell(line)
+    show(_changes(result))
     if result.verdicts:
-        out.print(_verdicts(result, truth))
+        show(_verdicts(result, truth))
     changed = sum(change.before != change.after for change in result.changes)
     told = f"{changed} changed" if changed else "nothing is worth a change"
-    out.print(f"{output}: {told}", soft_wrap=True, markup=False, highlight=False)
+    show(f"{output}: {told}")
 
 
 def _endings(result: Result) -> list[str]:

@@ -8,15 +8,9 @@ from typing import Annotated
 
 import typer
 
-from tracker.cli.common import (
-    ConfigOption,
-    SceneFpsOption,
-    SetOption,
-    TracksOption,
-    demand_positive,
-    one_line_errors,
-    tell,
-)
+from tracker.cli.common import ConfigOption, FpsOption, SetOption, TracksOption, counting_bar, demand_positive
+from tracker.cli.lines import show, tell
+from tracker.errors import counted
 
 
 class What(StrEnum):
@@ -64,7 +58,7 @@ def heatmap(
             metavar="FILE", help="Variances of the run.", show_default="diagnostics.csv beside tracks.txt, if any"
         ),
     ] = None,
-    fps: SceneFpsOption = None,
+    fps: FpsOption = None,
     config: ConfigOption = "default.yaml",
     settings: SetOption = None,
 ) -> None:
@@ -77,23 +71,32 @@ def heatmap(
     demand_positive(spread, "--spread")
     if frame is not None and video is None:
         raise typer.BadParameter("is a frame of --video", param_hint="--frame")
-    with one_line_errors():
-        from tracker.app.mapping import map_heat
-        from tracker.config import load_config
+    from tracker.app.mapping import map_heat, variances_beside
+    from tracker.config import find_config, load_config
+    from tracker.formats.files import check_outputs
+    from tracker.media.sources import files_of
 
+    picture = output or tracks.with_name(f"{tracks.stem}-{what.value}.png")
+    variances = diagnostics or variances_beside(tracks)
+    check_outputs(
+        [(picture, (".png",)), *([] if csv is None else [(csv, ())])],
+        [tracks, variances, find_config(config), *files_of(video)],
+    )
+    with counting_bar() as progress:
         done = map_heat(
             tracks,
             what.value,
-            output or tracks.with_name(f"{tracks.stem}-{what.value}.png"),
+            picture,
             load_config(config, settings or ()),
             video=video,
             frame=frame,
-            diagnostics=diagnostics,
+            diagnostics=variances,
             frame_rate_hz=fps,
             cell_px=cell,
             spread=spread,
             csv=csv,
+            progress=progress,
             notice=tell,
         )
     files = ", ".join(str(path) for path in done.files)
-    typer.echo(f"{files}: {done.tracks} objects, {done.presence_s:.1f} object-seconds")
+    show(f"{files}: {counted(done.tracks, 'object')}, {done.presence_s:.1f} object-seconds")

@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from tracker.cli.common import (
-    BAD_INPUT,
-    SIGNALED,
     AppearanceOption,
     ClassesOption,
     ConfigOption,
@@ -23,14 +20,11 @@ from tracker.cli.common import (
     appearance_settings,
     demand_classes,
     detector_settings,
-    exit_with,
-    one_line_errors,
     stop_on_signals,
 )
+from tracker.cli.lines import BAD_INPUT, SIGNALED, exit_with, show_summary, tell
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from tracker.app.hub import Hub, LiveStats
     from tracker.app.live import LiveSummary
 
@@ -85,7 +79,7 @@ def live(
     """
     if token is not None and serve is None:
         raise typer.BadParameter("goes with --serve", param_hint="--token")
-    with one_line_errors(), ExitStack() as stack:
+    with ExitStack() as stack:
         from tracker.app.live import LiveJob, run_live
         from tracker.config import load_config
 
@@ -101,7 +95,7 @@ def live(
         except KeyboardInterrupt:
             exit_with("interrupted at once", SIGNALED + signal.SIGINT)
     if not quiet:
-        Console().print(_summary_table(summary))
+        show_summary(_told(summary))
     if summary.recording_fault is not None:
         exit_with(f"error: the recording ended early: {summary.recording_fault}", BAD_INPUT)
     if received:
@@ -117,7 +111,7 @@ def _page(address: str, token: str | None) -> Iterator[Hub]:
     hub = Hub()
     host, port = parse_address(address)
     with serve(hub, host, port, token) as page:
-        typer.echo(f"page: {page.url}", err=True)  # even with --quiet: nobody could guess a token
+        tell(f"page: {page.url}")  # even with --quiet: nobody could guess a token
         yield hub
 
 
@@ -154,22 +148,14 @@ def _status(stats: LiveStats) -> str:
     )
 
 
-def _summary_table(summary: LiveSummary) -> Table:
-    """Return what was done, one line each."""
-    from rich.table import Table
-
+def _told(summary: LiveSummary) -> dict[str, str]:
+    """Return what was done."""
     stats = summary.stats
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    if summary.files:
-        table.add_row("recorded", escape(", ".join(str(path) for path in summary.files)))
-    table.add_row("identities", f"{stats.identities}")
-    table.add_row(
-        "pictures",
-        f"{stats.captured} captured, {stats.processed} processed, {stats.dropped} dropped, {stats.skipped} skipped",
-    )
-    table.add_row("latency", f"{summary.drawn_ms:.1f} ms, 99 % within {summary.drawn_p99_ms:.1f} ms")
-    if stats.reconnects:
-        table.add_row("reconnects", f"{stats.reconnects}")
-    return table
+    told = {"recorded": ", ".join(str(path) for path in summary.files)} if summary.files else {}
+    told |= {
+        "identities": f"{stats.identities}",
+        "pictures": f"{stats.captured} captured, {stats.processed} processed, {stats.dropped} dropped, "
+        f"{stats.skipped} skipped",
+        "latency": f"{summary.drawn_ms:.1f} ms, 99 % within {summary.drawn_p99_ms:.1f} ms",
+    }
+    return told | ({"reconnects": f"{stats.reconnects}"} if stats.reconnects else {})

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from tracker.cli.common import ConfigOption, SetOption, demand_positive, one_line_errors, tell
+from tracker.cli.common import ConfigOption, FpsOption, SetOption, counting_bar, demand_positive
+from tracker.cli.lines import show, tell
+from tracker.errors import counted
 
 
 def refine(
@@ -28,10 +30,7 @@ def refine(
         Path | None,
         typer.Option(metavar="FILE", help="Rows of: frame, and the 2x3 affine from the previous frame."),
     ] = None,
-    fps: Annotated[
-        float | None,
-        typer.Option(metavar="HZ", help="Frame rate.", show_default="that of a seqinfo.ini beside the files"),
-    ] = None,
+    fps: FpsOption = None,
     config: ConfigOption = "default.yaml",
     settings: SetOption = None,
 ) -> None:
@@ -42,22 +41,29 @@ def refine(
     Example: track refine --tracks in-tracks/tracks.txt --detections det.txt -o better.csv
     """
     demand_positive(fps, "--fps")
-    with one_line_errors():
-        from tracker.app.refining import refine_file
-        from tracker.config import load_config
+    from tracker.app.refining import refine_file
+    from tracker.config import find_config, load_config
+    from tracker.formats.catalogue import format_for_output
+    from tracker.formats.files import check_outputs
 
+    path = output or tracks.with_name(f"{tracks.stem}-refined{tracks.suffix}")
+    format_for_output(path)
+    check_outputs([(path, ())], [tracks, detections, camera_motion, find_config(config)])
+    with counting_bar() as progress:
         done = refine_file(
             tracks,
+            path,
             load_config(config, settings or ()),
             detections=detections,
             camera_motion=camera_motion,
             frame_rate_hz=fps,
-            output=output,
+            progress=progress,
             notice=tell,
         )
-    typer.echo(
-        f"{done.path}: {done.tracks_after} tracks, {done.rows_after} boxes, {done.imputed} of them filled in "
-        f"(before: {done.tracks_before} tracks, {done.rows_before} boxes)"
+    before, after = (
+        f"{counted(tracks, 'track')}, {counted(boxes, 'box', 'boxes')}"
+        for tracks, boxes in ((done.tracks_before, done.rows_before), (done.tracks_after, done.rows_after))
     )
+    show(f"{path}: {after}, {done.imputed} of them filled in (before: {before})")
     if done.losses:
-        typer.echo(f"note: {done.path}: its format cannot hold {'; '.join(done.losses)}", err=True)
+        tell(f"note: {path}: its format cannot hold {'; '.join(done.losses)}")

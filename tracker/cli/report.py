@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from tracker.cli.common import counting_bar, one_line_errors
+from tracker.cli.common import counting_bar
 from tracker.cli.evaluate import MapOption, ProtocolName, ProtocolOption, criteria_of
+from tracker.cli.lines import show, tell
+from tracker.errors import counted
 
 
 def report(
@@ -39,7 +40,9 @@ def report(
             show_default="detections.txt beside tracks.txt, if any",
         ),
     ] = None,
-    output: Annotated[Path, typer.Option(metavar="FILE", help="The page.")] = Path("report.html"),
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.html", help="The page.")] = Path(
+        "report.html"
+    ),
     classes: Annotated[
         str | None,
         typer.Option(metavar="CLASS,...", help="Classes that are to be found.", show_default="as for `track eval`"),
@@ -59,35 +62,32 @@ def report(
     paths = [*tracks, *(more or ())]
     called = _names(paths, names)
     criteria = criteria_of(classes, renamed, protocol, iou)
-    with one_line_errors():
-        from tracker.app.reporting import write_report
-        from tracker.evaluation.plots import MOST_RESULTS
+    from tracker.app.reporting import files_read, write_report
+    from tracker.evaluation.plots import MOST_RESULTS
+    from tracker.formats.files import check_outputs
 
-        if len(paths) > MOST_RESULTS:
-            raise typer.BadParameter(f"are {len(paths)}; a page takes {MOST_RESULTS} at most", param_hint="--tracks")
-        rules = f"a hit needs an IoU of {iou:g}"
-        if protocol is not ProtocolName.OPEN:
-            rules += f", rules of {protocol.value}"
-        if criteria.classes is not None:
-            rules += f", classes {', '.join(criteria.classes)}"
-        with counting_bar(quiet=quiet) as progress:
-            written = write_report(
-                truth,
-                dict(zip(called, paths, strict=True)),
-                output,
-                criteria=criteria,
-                video=video,
-                detections=detections,
-                rules=rules,
-                progress=progress,
-            )
-    if not quiet:
-        Console().print(
-            f"{written.path}: {written.size_bytes / 1e6:.1f} MB, {written.pictures} pictures",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+    if len(paths) > MOST_RESULTS:
+        raise typer.BadParameter(f"are {len(paths)}; a page takes {MOST_RESULTS} at most", param_hint="--tracks")
+    check_outputs([(output, (".html", ".htm"))], files_read(truth, paths, video, detections))
+    rules = f"a hit needs an IoU of {iou:g}"
+    if protocol is not ProtocolName.OPEN:
+        rules += f", rules of {protocol.value}"
+    if criteria.classes is not None:
+        rules += f", classes {', '.join(criteria.classes)}"
+    with counting_bar(quiet=quiet) as progress:
+        written = write_report(
+            truth,
+            dict(zip(called, paths, strict=True)),
+            output,
+            criteria=criteria,
+            video=video,
+            detections=detections,
+            rules=rules,
+            progress=progress,
+            notice=(lambda _: None) if quiet else tell,
         )
+    if not quiet:
+        show(f"{written.path}: {written.size_bytes / 1e6:.1f} MB, {counted(written.pictures, 'picture')}")
 
 
 def _names(paths: Sequence[Path], names: str | None) -> list[str]:

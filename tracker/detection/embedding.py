@@ -15,7 +15,7 @@ from tracker.config import EmbeddingConfig
 from tracker.detection.feeding import Feeding, Placement, blank_blob, blob, filled
 from tracker.detection.graph import demand_picture, open_runtime, read_graph
 from tracker.detection.histogram import visible_shares
-from tracker.errors import ConfigurationError, DetectorError
+from tracker.errors import ConfigurationError, DetectorError, counted
 from tracker.structures import Detections, FloatArray, Image
 
 
@@ -111,8 +111,15 @@ class Embedding:
     def _run(self, blobs: NDArray[Any]) -> FloatArray:
         """Return a vector for each of (B, 3, height, width)."""
         blobs = filled(blobs, self._input)
-        found = self._runtime.run({self._input.name: blobs if len(self._input.shape) == 4 else blobs[0]})[0]
-        vectors = np.asarray(found, np.float64).reshape(len(blobs), -1)
+        batched = len(self._input.shape) == 4
+        found = np.asarray(self._runtime.run({self._input.name: blobs if batched else blobs[0]})[0], np.float64)
+        shape = found.shape if batched else (1, *found.shape)
+        if shape[:1] != (len(blobs),) or sum(side > 1 for side in shape[1:]) > 1:
+            raise DetectorError(
+                f"{self._graph.path}: gives {'x'.join(map(str, found.shape))} for {counted(len(blobs), 'picture')}; "
+                "a network that embeds them gives a vector for each, (batch, any)"
+            )
+        vectors = found.reshape(len(blobs), -1)
         if not np.isfinite(vectors).all():
             raise DetectorError(f"{self._graph.path}: the network gives vectors that are not finite")
         return vectors

@@ -9,6 +9,7 @@ import numpy as np
 
 from tracker.classes import labels_of
 from tracker.config import RecordedConfig
+from tracker.errors import ConfigurationError
 from tracker.formats.catalogue import read_recorded
 from tracker.structures import Detections
 
@@ -28,7 +29,7 @@ class RecordedDetector:
     FormatError
         For a file that cannot be read or breaks its format.
     ConfigurationError
-        For a class to be kept that is not there.
+        For a class to be kept that the file does not know, and where it states none at all.
     """
 
     def __init__(self, detections: Mapping[int, Detections] | Path, config: RecordedConfig | None = None) -> None:
@@ -43,6 +44,11 @@ class RecordedDetector:
         self._names = names
         self._wanted: frozenset[int] | None = None
         if config.classes:
+            if names is None and isinstance(detections, Path):
+                raise ConfigurationError(
+                    f"detection.recorded.classes: {named} states no classes, so that none can be chosen; "
+                    "they stand in the eighth column"
+                )
             remedy = "give numbers, or detection.recorded.class_names"
             self._wanted = labels_of(config.classes, names or {}, f"detection.recorded.classes: {named}", remedy)
 
@@ -52,6 +58,14 @@ class RecordedDetector:
         if self._names is None or self._wanted is None:
             return self._names
         return {label: name for label, name in self._names.items() if label in self._wanted}
+
+    @property
+    def classes_passed_over(self) -> str:
+        """The classes that are there, by name or number, when none of them is kept; else nothing."""
+        labels = {int(label) for rows in self._detections.values() for label in np.unique(rows.classes)}
+        if self._wanted is None or self._wanted & labels:
+            return ""
+        return ", ".join((self._names or {}).get(label, str(label)) for label in sorted(labels))
 
     @property
     def last_frame(self) -> int:

@@ -45,7 +45,7 @@ from tracker.evaluation.diagnosis import (
 from tracker.evaluation.moments import Moment, Scene, false_tracks, misses, switches
 from tracker.evaluation.preparation import Criteria, match, prepare
 from tracker.evaluation.scores import Evaluation, combine
-from tracker.evaluation.table import HEADINGS, by_heading
+from tracker.evaluation.table import SHOWN, by_heading
 from tracker.formats.diagnostics import Diagnostics
 from tracker.formats.table import TrackTable
 from tracker.structures import Detections, FloatArray
@@ -249,7 +249,7 @@ def render(
         "truth_name": truth_name,
         "rules": rules,
         "verdicts": verdicts,
-        "headings": list(HEADINGS.values()),
+        "headings": SHOWN,
         "scores": _score_rows(results, combined),
         "hota_figures": list(map(Markup, figures)),
         "hota_rows": [
@@ -428,7 +428,8 @@ def _score_rows(results: Mapping[str, Sequence[Study]], combined: Mapping[str, E
 
 
 def _rounded(evaluation: Evaluation) -> list[str]:
-    return [str(value) if isinstance(value, int) else f"{value:.1f}" for value in by_heading(evaluation).values()]
+    figures = by_heading(evaluation)
+    return [str(figures[name]) if isinstance(figures[name], int) else f"{figures[name]:.1f}" for name in SHOWN]
 
 
 def _timelines(studies: Sequence[Study], color_of: ColorOf) -> list[dict[str, Any]]:

@@ -38,6 +38,24 @@ class Scores:
     false_negatives: int
 
 
+@dataclass(frozen=True, slots=True)
+class Details:
+    """Further usual figures: shares in percent (parts of HOTA: means over 19 IoU thresholds), counts of identities."""
+
+    recall: float
+    precision: float
+    motp: float
+    mostly_tracked: int
+    partly_tracked: int
+    mostly_lost: int
+    id_recall: float
+    id_precision: float
+    det_re: float
+    det_pr: float
+    ass_re: float
+    ass_pr: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
     """TrackEval's results for one sequence or several, from which more can be combined.
@@ -66,6 +84,24 @@ class Evaluation:
             fragmentations=int(self.clear["Frag"]),
             false_positives=int(self.clear["CLR_FP"]),
             false_negatives=int(self.clear["CLR_FN"]),
+        )
+
+    @property
+    def details(self) -> Details:
+        """The figures behind them."""
+        return Details(
+            recall=100 * float(self.clear["CLR_Re"]),
+            precision=100 * float(self.clear["CLR_Pr"]),
+            motp=100 * float(self.clear["MOTP"]),
+            mostly_tracked=int(self.clear["MT"]),
+            partly_tracked=int(self.clear["PT"]),
+            mostly_lost=int(self.clear["ML"]),
+            id_recall=100 * float(self.identity["IDR"]),
+            id_precision=100 * float(self.identity["IDP"]),
+            det_re=100 * float(np.mean(self.hota["DetRe"])),
+            det_pr=100 * float(np.mean(self.hota["DetPr"])),
+            ass_re=100 * float(np.mean(self.hota["AssRe"])),
+            ass_pr=100 * float(np.mean(self.hota["AssPr"])),
         )
 
     @property
@@ -125,7 +161,7 @@ def bootstrap(evaluations: Mapping[str, Evaluation], resamples: int, seed: int =
     Returns
     -------
     dict
-        By field of :class:`Scores`, the 2.5 and the 97.5 percentile.
+        By field of :class:`Scores` and :class:`Details`, the 2.5 and the 97.5 percentile.
     """
     if len(evaluations) < 2:
         raise ValueError(f"a bootstrap over {len(evaluations)} sequences is none; it needs at least 2")
@@ -143,12 +179,14 @@ def _resampled(evaluations: Mapping[str, Evaluation], weights: FloatArray) -> di
 
     hota = [e.hota for e in evaluations.values()]
     tp, fn, fp = (total([h[name] for h in hota]) for name in ("HOTA_TP", "HOTA_FN", "HOTA_FP"))
-    ass_a = total([h["AssA"] * h["HOTA_TP"] for h in hota]) / np.maximum(1.0, tp)
+    ass_a, ass_re, ass_pr = (
+        total([h[name] * h["HOTA_TP"] for h in hota]) / np.maximum(1.0, tp) for name in ("AssA", "AssRe", "AssPr")
+    )
     loc_a = np.maximum(1e-10, total([h["LocA"] * h["HOTA_TP"] for h in hota])) / np.maximum(1e-10, tp)
     det_a = tp / np.maximum(1.0, tp + fn + fp)
     clear = {
         name: total([e.clear[name] for e in evaluations.values()])
-        for name in ("CLR_TP", "CLR_FN", "CLR_FP", "IDSW", "Frag")
+        for name in ("CLR_TP", "CLR_FN", "CLR_FP", "IDSW", "Frag", "MT", "PT", "ML", "MOTP_sum")
     }
     id_tp, id_fn, id_fp = (total([e.identity[name] for e in evaluations.values()]) for name in ("IDTP", "IDFN", "IDFP"))
     wanted = np.maximum(1.0, clear["CLR_TP"] + clear["CLR_FN"])
@@ -163,6 +201,18 @@ def _resampled(evaluations: Mapping[str, Evaluation], weights: FloatArray) -> di
         "fragmentations": clear["Frag"],
         "false_positives": clear["CLR_FP"],
         "false_negatives": clear["CLR_FN"],
+        "recall": 100 * clear["CLR_TP"] / wanted,
+        "precision": 100 * clear["CLR_TP"] / np.maximum(1.0, clear["CLR_TP"] + clear["CLR_FP"]),
+        "motp": 100 * clear["MOTP_sum"] / np.maximum(1.0, clear["CLR_TP"]),
+        "mostly_tracked": clear["MT"],
+        "partly_tracked": clear["PT"],
+        "mostly_lost": clear["ML"],
+        "id_recall": 100 * id_tp / np.maximum(1.0, id_tp + id_fn),
+        "id_precision": 100 * id_tp / np.maximum(1.0, id_tp + id_fp),
+        "det_re": 100 * (tp / np.maximum(1.0, tp + fn)).mean(axis=1),
+        "det_pr": 100 * (tp / np.maximum(1.0, tp + fp)).mean(axis=1),
+        "ass_re": 100 * ass_re.mean(axis=1),
+        "ass_pr": 100 * ass_pr.mean(axis=1),
     }
 
 

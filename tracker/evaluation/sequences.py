@@ -37,6 +37,8 @@ class _Result:
     evaluation: Evaluation
     truth_names: frozenset[str]  # of classes
     tracks_classes: frozenset[str]  # as they are stated, by name or else number
+    truth_states_classes: bool
+    is_apart: bool  # truth and tracks have rows, but no frame in common
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +87,14 @@ def find_sequences(path: Path | str, truth: bool) -> dict[str, Source]:
     return dict(sorted(found.items()))
 
 
+def files_of(path: Path | str, truth: bool) -> list[Path]:
+    """Return the files that are read for a file or folder, as :func:`find_sequences` finds them."""
+    path = Path(path)
+    return (
+        [path] if path.is_file() else [file for file in find_sequences(path, truth).values() if isinstance(file, Path)]
+    )
+
+
 def evaluate_paths(
     truth: Path | str,
     tracks: Path | str,
@@ -92,6 +102,7 @@ def evaluate_paths(
     *,
     processes: int = 1,
     on_sequence: Callable[[str, int, int], None] = lambda *_: None,
+    notice: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Evaluation]:
     """Score a file against a file, or a folder against a folder, sequence by sequence, ordered by name.
 
@@ -105,6 +116,8 @@ def evaluate_paths(
         How many processes may work at a time; as many as pay are started.
     on_sequence
         Called with a name when its sequence is done, and how many of how many are.
+    notice
+        Called with each line that the user should see.
 
     Raises
     ------
@@ -144,6 +157,10 @@ def evaluate_paths(
         raise FormatError(truth, None, _nothing_to_find(criteria))
     if whole.tracks_count == 0:
         _demand_chosen(tracks, criteria, frozenset().union(*(result.tracks_classes for result in results.values())))
+    if criteria.classes is not None and not any(result.truth_states_classes for result in results.values()):
+        notice(f"{truth}: states no classes; whichever are chosen, all its rows are to be found")
+    if apart := [name for name, result in results.items() if result.is_apart]:
+        notice(f"{tracks}: has no frame in common with the truth of {', '.join(apart)}; frames count from 1 in both")
     return evaluations
 
 
@@ -196,10 +213,14 @@ def _run(job: _Job) -> _Result:
         evaluation = evaluate(truth, tracks, job.criteria)
     except CriteriaError as error:
         raise FormatError(job.truth if isinstance(job.truth, Path) else job.truth_path, None, str(error)) from None
-    renamed = tracks.renamed(job.criteria.renamed)
-    labels = [label for label in np.unique(renamed.classes).tolist() if label != NOT_STATED]
-    stated = frozenset(renamed.class_names.get(label, str(label)) for label in labels)
-    return _Result(evaluation, frozenset(truth.class_names.values()), stated)
+    stated = frozenset(tracks.renamed(job.criteria.renamed).stated_classes())
+    return _Result(
+        evaluation,
+        frozenset(truth.class_names.values()),
+        stated,
+        bool((truth.classes != NOT_STATED).any()),
+        bool(len(truth) and len(tracks) and not np.isin(tracks.frames, truth.frames).any()),
+    )
 
 
 def _demand_known_names(truth: Path, criteria: Criteria, names: frozenset[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
@@ -28,12 +28,30 @@ HEADINGS = {
     "fragmentations": "Frag",
     "false_positives": "FP",
     "false_negatives": "FN",
+    "recall": "Rcl",
+    "precision": "Prec",
+    "motp": "MOTP",
+    "mostly_tracked": "MT",
+    "partly_tracked": "PT",
+    "mostly_lost": "ML",
+    "id_recall": "IDR",
+    "id_precision": "IDP",
+    "det_re": "DetRe",
+    "det_pr": "DetPr",
+    "ass_re": "AssRe",
+    "ass_pr": "AssPr",
 }
-"""What people call the fields of the scores."""
+"""What people call the fields of the scores and of their details."""
 
-COUNTED_FAULTS = ("IDSW", "Frag", "FP", "FN")
+SHOWN = tuple(HEADINGS.values())[:10]
+"""What is shown unless all is asked for."""
+DETAILS = tuple(HEADINGS.values())[10:]
+"""The rest."""
+
+COUNTED_FAULTS = ("IDSW", "Frag", "FP", "FN", "ML")
 """Headings under which less is better."""
 
+_COUNTS = (*COUNTED_FAULTS, "MT", "PT")
 _ENDS = ("2.5 %", "97.5 %")
 
 
@@ -48,55 +66,61 @@ def scores_dict(evaluations: Mapping[str, Evaluation], intervals: Intervals | No
     return tree
 
 
-def scores_table(evaluations: Mapping[str, Evaluation], intervals: Intervals | None = None) -> Table:
+def scores_table(
+    evaluations: Mapping[str, Evaluation], intervals: Intervals | None = None, headings: Sequence[str] = SHOWN
+) -> Table:
     """Return a table that fits 80 columns: a row per sequence and, for more than one, all combined."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("sequence", overflow="fold")
-    for heading in HEADINGS.values():
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     sequences = len(evaluations)
-    for number, (name, cells) in enumerate(_rows(evaluations, intervals)):
+    for number, (name, figures) in enumerate(_rows(evaluations, intervals)):
         if number == sequences:
             table.add_section()
-        table.add_row(Text(name), *map(_rounded, cells), style="bold" if number == sequences else None)
+        cells = [_rounded(figures[heading]) for heading in headings]
+        table.add_row(Text(name), *cells, style="bold" if number == sequences else None)
     return table
 
 
 def scores_csv(evaluations: Mapping[str, Evaluation], intervals: Intervals | None = None) -> str:
-    """Return the rows of :func:`scores_table` as CSV, in full precision."""
+    """Return all figures of the rows of :func:`scores_table` as CSV, in full precision."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["sequence", *HEADINGS.values()])
-    writer.writerows([name, *cells] for name, cells in _rows(evaluations, intervals))
+    writer.writerows([name, *figures.values()] for name, figures in _rows(evaluations, intervals))
     return text.getvalue()
 
 
-def scores_markdown(evaluations: Mapping[str, Evaluation], intervals: Intervals | None = None) -> str:
+def scores_markdown(
+    evaluations: Mapping[str, Evaluation], intervals: Intervals | None = None, headings: Sequence[str] = SHOWN
+) -> str:
     """Return the rows of :func:`scores_table` as a Markdown table."""
-    lines = [["sequence", *HEADINGS.values()], ["---", *["---:"] * len(HEADINGS)]]
-    for name, cells in _rows(evaluations, intervals):
-        lines.append([name.replace("|", "\\|"), *map(_rounded, cells)])
+    lines = [["sequence", *headings], ["---", *["---:"] * len(headings)]]
+    for name, figures in _rows(evaluations, intervals):
+        lines.append([name.replace("|", "\\|"), *(_rounded(figures[heading]) for heading in headings)])
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 def by_heading(evaluation: Evaluation) -> dict[str, float]:
     """Return the scores by what people call them."""
-    return {HEADINGS[field]: value for field, value in asdict(evaluation.scores).items()}
+    figures = asdict(evaluation.scores) | asdict(evaluation.details)
+    return {HEADINGS[field]: value for field, value in figures.items()}
 
 
-def _rows(evaluations: Mapping[str, Evaluation], intervals: Intervals | None) -> list[tuple[str, list[float]]]:
+def _rows(evaluations: Mapping[str, Evaluation], intervals: Intervals | None) -> list[tuple[str, dict[str, float]]]:
     """Return what the tables show: sequences, for more than one all combined, and the ends of the intervals."""
-    rows = [(name, list(by_heading(evaluation).values())) for name, evaluation in evaluations.items()]
+    rows = [(name, by_heading(evaluation)) for name, evaluation in evaluations.items()]
     if len(evaluations) > 1:
-        rows.append(("COMBINED", list(by_heading(combine(evaluations)).values())))
+        rows.append(("COMBINED", by_heading(combine(evaluations))))
     if intervals is not None:
         rows += [
             (
                 name,
-                [
-                    round(ends[end]) if HEADINGS[field] in COUNTED_FAULTS else ends[end]
+                {
+                    HEADINGS[field]: round(ends[end]) if HEADINGS[field] in _COUNTS else ends[end]
                     for field, ends in intervals.items()
-                ],
+                },
             )
             for end, name in enumerate(_ENDS)
         ]

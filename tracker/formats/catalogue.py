@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tracker.errors import FormatError, OutputError
+from tracker.errors import FormatError, OutputError, counted
 from tracker.formats.coco import format_coco, read_coco
 from tracker.formats.columns import format_csv, format_parquet, read_csv, read_parquet
 from tracker.formats.cvat import format_cvat, read_cvat
+from tracker.formats.files import write_whole
 from tracker.formats.kitti import DONT_CARE, format_kitti, read_kitti, read_kitti_detections
+from tracker.formats.kitti import unread as unread_solids
 from tracker.formats.motchallenge import format_tracks, format_truth, read_classed_detections, read_tracks, read_truth
+from tracker.formats.motchallenge import unread as unread_columns
 from tracker.formats.table import NOT_STATED, TrackTable
 from tracker.formats.text import is_number
 from tracker.structures import Detections
@@ -37,12 +38,15 @@ class Format:
         Returns the content of a file from the table, the name of the sequence and the path of the file to be.
     holds
         The fields of :class:`~tracker.formats.table.TrackTable` that are not lost, frames, ids and boxes aside.
+    unread
+        Returns what of a file no table holds, a phrase each.
     """
 
     title: str
     read: Callable[[Path], Mapping[str, TrackTable]]
     encode: Callable[[TrackTable, str, Path], bytes]
     holds: frozenset[str]
+    unread: Callable[[Path], list[str]] = lambda _: []
 
 
 def _sole(read: Callable[[Path], TrackTable]) -> Callable[[Path], Mapping[str, TrackTable]]:
@@ -57,18 +61,21 @@ FORMATS: Mapping[str, Format] = {
         _sole(read_tracks),
         lambda t, _, __: format_tracks(t).encode(),
         frozenset({"scores", "classes"}),
+        lambda path: unread_columns(path, truth=False),
     ),
     "mot-truth": Format(
         "MOTChallenge truth",
         _sole(read_truth),
         lambda t, _, __: format_truth(t).encode(),
         frozenset({"classes", "flags", "visibility"}),
+        lambda path: unread_columns(path, truth=True),
     ),
     "kitti": Format(
         "KITTI labels",
         _sole(read_kitti),
         lambda t, _, __: format_kitti(t).encode(),
         frozenset({"scores", "classes", "class_names", "flags", "occlusions", "truncations"}),
+        unread_solids,
     ),
     "coco": Format("COCO for video", read_coco, lambda t, name, _: format_coco(t, name).encode(), _ALL),
     "cvat": Format(
@@ -155,8 +162,15 @@ def _is_kitti(row: str) -> bool:
     return len(fields) >= 10 and "," not in row and not is_number(fields[2])
 
 
-def format_for_output(path: Path | str) -> str:
+def format_for_output(path: Path | str, remedy: str = "") -> str:
     """Tell the format in which a file of this name is to be written.
+
+    Parameters
+    ----------
+    path
+        The file.
+    remedy
+        What else to do where the name tells nothing, for the error.
 
     Raises
     ------
@@ -169,9 +183,7 @@ def format_for_output(path: Path | str) -> str:
     try:
         return _BY_SUFFIX[path.suffix.lower()]
     except KeyError:
-        raise OutputError(
-            f"{path}: its suffix names no format; use {', '.join(SUFFIXES)}, or state one of {', '.join(FORMATS)}"
-        ) from None
+        raise OutputError(f"{path}: its suffix names no format; use {', '.join(SUFFIXES)}{remedy}") from None
 
 
 def read_tables(path: Path | str, name: str | None = None, truth: bool | None = None) -> Mapping[str, TrackTable]:
@@ -243,13 +255,13 @@ def lost(table: TrackTable, name: str) -> list[str]:
         "truncations": ("truncation levels", table.truncations > 0),
     }
     phrases = [
-        f"{words} ({_count(count, 'row')})"
+        f"{words} ({counted(count, 'row')})"
         for field, (words, rows) in stated.items()
         if field not in holds and (count := int(rows.sum()))
     ]
     unscored = int(np.isnan(table.scores).sum())
     if unscored and (name == "mot" or (name == "kitti" and unscored < len(table))):
-        phrases.append(f"missing scores ({_count(unscored, 'row')}, written as -1)")
+        phrases.append(f"missing scores ({counted(unscored, 'row')}, written as -1)")
     ignored = int((~table.flags).sum())
     if ignored and "flags" not in holds:
         phrases.append(f"rows to be ignored ({ignored}, left out)")
@@ -265,35 +277,12 @@ def lost(table: TrackTable, name: str) -> list[str]:
         ids, classes = table.ids[order], table.classes[order]
         mixed = np.unique(ids[1:][(np.diff(ids) == 0) & (np.diff(classes) != 0)])
         if len(mixed):
-            phrases.append(f"changes of class along a track ({_count(len(mixed), 'track')}, the first class stands)")
+            phrases.append(f"changes of class along a track ({counted(len(mixed), 'track')}, the first class stands)")
         levels = int((table.occlusions > 1).sum())
         if levels:
-            phrases.append(f"occlusion levels above 1 ({_count(levels, 'row')})")
+            phrases.append(f"occlusion levels above 1 ({counted(levels, 'row')})")
     return phrases
-
-
-def write_whole(path: Path | str, content: bytes) -> None:
-    """Write a file under a temporary name beside its final one, then rename it.
-
-    Raises
-    ------
-    OutputError
-        When it cannot be written; nothing is left behind.
-    """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    except (OSError, ValueError) as error:
-        with suppress(OSError, ValueError):
-            partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _label_of(table: TrackTable, name: str) -> int | None:
     return next((label for label, text in table.class_names.items() if text == name), None)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

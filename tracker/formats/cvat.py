@@ -16,7 +16,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from tracker.errors import FormatError
-from tracker.formats.table import TrackTable, class_labels, naming_rows
+from tracker.formats.table import TrackTable, class_labels, extents, naming_rows
 from tracker.formats.text import LARGEST_WHOLE, is_number
 
 _OCCLUDED, _VISIBLE = 1, 0
@@ -47,12 +47,13 @@ def read_cvat(path: Path | str) -> TrackTable:
         raise FormatError(path, None, f"is not XML that can be read: {error}") from None
     classes, names = class_labels(boxes.labels, {})
     columns = np.array(boxes.rows, np.float64).reshape(-1, 8)
-    frames, ids, left, top, right, bottom, occluded, keyframe = columns.T
+    near, far, (occluded, keyframe) = columns[:, 2:4], columns[:, 4:6], columns[:, 6:].T
+    frames, ids = columns[:, :2].astype(np.int64).T
     with naming_rows(path, boxes.lines.__getitem__):
         return TrackTable(
-            frames.astype(np.int64) + 1,
-            ids.astype(np.int64),
-            np.column_stack([left, top, right - left, bottom - top]),
+            frames + 1,
+            ids,
+            np.column_stack([near, extents(near, far)]),
             classes=classes,
             imputed=keyframe == 0,
             occlusions=np.where(occluded == 1, _OCCLUDED, _VISIBLE),

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import FormatError, OutputError
+from tracker.errors import FormatError, OutputError, counted
 from tracker.formats.table import (
     NOT_STATED,
     TrackTable,
@@ -26,8 +26,10 @@ from tracker.formats.table import (
     check_boxes_ltwh,
     class_labels,
     demand,
+    demand_near,
     demand_scores,
     demand_whole,
+    extents,
     naming_rows,
 )
 from tracker.formats.text import is_number, read_lines, whole
@@ -52,6 +54,7 @@ DONT_CARE = "DontCare"
 _MEANING = "frame id type truncated occluded alpha left top right bottom h w l x y z ry [score]"
 _TRUTH_COLUMNS, _RESULT_COLUMNS = 17, 18
 _TYPE = 2
+_UNKNOWN_ANGLE = "-10"  # from the camera
 _UNKNOWN = "-1 -1 -1 -1000 -1000 -1000 -10"  # height, width, length, x, y, z, ry
 
 
@@ -83,6 +86,20 @@ def read_kitti(path: Path | str) -> TrackTable:
         )
 
 
+def unread(path: Path | str) -> list[str]:
+    """Return what :func:`read_kitti` passes over in a file, a phrase each.
+
+    Raises
+    ------
+    FormatError
+        As :func:`read_kitti`.
+    """
+    file = _read_rows(path)
+    solid = file.values[file.counts()][:, [5, *range(10, _TRUTH_COLUMNS)]]
+    count = int((solid != np.array(f"{_UNKNOWN_ANGLE} {_UNKNOWN}".split(), np.float64)).any(axis=1).sum())
+    return [f"sizes, places and angles in three dimensions ({counted(count, 'row')})"] if count else []
+
+
 def read_kitti_detections(path: Path | str) -> tuple[dict[int, Detections], dict[int, str]]:
     """Read a label file as detections: rows of ``DontCare`` are left out, ids do not count.
 
@@ -95,7 +112,7 @@ def read_kitti_detections(path: Path | str) -> tuple[dict[int, Detections], dict
     Raises
     ------
     FormatError
-        As :func:`read_kitti`, and for a score outside [0, 1].
+        As :func:`read_kitti`, and for a score outside [0, 1] or a frame that lies absurdly far from the others.
     """
     file = _read_rows(path)
     classes, names = class_labels(file.types, CLASSES)
@@ -105,6 +122,7 @@ def read_kitti_detections(path: Path | str) -> tuple[dict[int, Detections], dict
         frames, boxes_ltwh = file.frames(), file.boxes_ltwh()
         check_boxes_ltwh(boxes_ltwh)
         demand_scores(scores)
+        demand_near(frames)
     rows = np.flatnonzero(file.counts())
     found = Detections(ltwh_to_xyxy(boxes_ltwh[rows]), scores[rows], classes[rows])
     names |= {label: text for text, label in CLASSES.items()}
@@ -129,7 +147,8 @@ class _Rows:
         return self.values[:, 1].astype(np.int64)
 
     def boxes_ltwh(self) -> FloatArray:
-        return np.column_stack([self.values[:, 6:8], self.values[:, 8:10] - self.values[:, 6:8]])
+        near, far = self.values[:, 6:8], self.values[:, 8:10]
+        return np.column_stack([near, extents(near, far)])
 
     def scores(self) -> FloatArray | None:
         return self.values[:, 17] if self.values.shape[1] == _RESULT_COLUMNS else None
@@ -186,5 +205,5 @@ def format_kitti(table: TrackTable) -> str:
         who = f"{id_} {names[label]}" if flag else f"{NOT_STATED} {DONT_CARE}"
         box = f"{left!r} {top!r} {right!r} {bottom!r}"
         tail = f" {score!r}" if with_scores else ""
-        lines.append(f"{frame - 1} {who} {truncation} {occlusion} -10 {box} {_UNKNOWN}{tail}\n")
+        lines.append(f"{frame - 1} {who} {truncation} {occlusion} {_UNKNOWN_ANGLE} {box} {_UNKNOWN}{tail}\n")
     return "".join(lines)

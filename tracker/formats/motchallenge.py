@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import FormatError, OutputError
+from tracker.errors import FormatError, OutputError, counted
 from tracker.formats.table import (
     LARGEST_PX,
     NOT_STATED,
@@ -31,6 +31,7 @@ from tracker.formats.table import (
     by_frame,
     check_boxes_ltwh,
     demand,
+    demand_near,
     demand_scores,
     demand_unique,
     demand_whole,
@@ -78,8 +79,9 @@ def read_classed_detections(path: Path | str) -> tuple[dict[int, Detections], bo
     Raises
     ------
     FormatError
-        For a file that cannot be read, a row that is not numbers, a frame that is not a whole number from 1,
-        a box without area, a score outside [0, 1] or a class that is not a whole number from 0.
+        For a file that cannot be read, a row that is not numbers, a frame that is not a whole number from 1 or lies
+        absurdly far from the others, a box without area, a score outside [0, 1] or a class that is not a whole number
+        from 0.
     """
     table = _read_table(path, 7)
     frames = table.frames()
@@ -87,6 +89,7 @@ def read_classed_detections(path: Path | str) -> tuple[dict[int, Detections], bo
     scores = table.values[:, 6]
     with table.naming_lines():
         demand_scores(scores)
+        demand_near(frames)
     classes = table.classes(otherwise=NOT_STATED)
     stated = bool(len(classes)) and classes[0] != NOT_STATED
     detections = Detections(boxes_xyxy, scores, classes if stated else None)
@@ -102,7 +105,7 @@ def read_tracks(path: Path | str) -> TrackTable:
     Raises
     ------
     FormatError
-        As :func:`read_detections` but for scores and classes; also for a negative id and for an id that
+        As :func:`read_detections` but for scores, classes and distances; also for a negative id and for an id that
         stands twice in a frame.
     """
     table = _read_table(path, 7)
@@ -121,8 +124,8 @@ def read_truth(path: Path | str) -> TrackTable:
     Raises
     ------
     FormatError
-        As :func:`read_detections` but for scores; among rows whose flag is not 0 also for a negative id and
-        for an id that stands twice in a frame.
+        As :func:`read_detections` but for scores and distances; among rows whose flag is not 0 also for a negative id
+        and for an id that stands twice in a frame.
     """
     table = _read_table(path, 7)
     frames, boxes, ids = table.frames(), table.boxes_ltwh(), table.ids()
@@ -130,6 +133,26 @@ def read_truth(path: Path | str) -> TrackTable:
     classes = table.classes(otherwise=NOT_STATED)
     with table.naming_lines():
         return TrackTable(frames, ids, boxes, classes=classes, flags=flags, visibility=table.visibility())
+
+
+def unread(path: Path | str, truth: bool) -> list[str]:
+    """Return what :func:`read_truth`, or else :func:`read_tracks`, passes over in a file, a phrase each.
+
+    Raises
+    ------
+    FormatError
+        As they do.
+    """
+    table = _read_table(path, 7)
+    rest = table.values[:, 7:]
+    classes = table.classes(otherwise=NOT_STATED) if truth else table.result_classes()
+    if (classes != NOT_STATED).any():
+        rest = rest[:, 1:]
+    if truth and table.values.shape[1] == _TRUTH_COLUMNS:
+        rest = rest[:, :-1]
+    count = int((rest != -1.0).any(axis=1).sum())
+    what = "world coordinates" if table.values.shape[1] == _WORLD_COLUMNS else "columns beyond the class"
+    return [f"{what} ({counted(count, 'row')})"] if count else []
 
 
 def format_tracks(table: TrackTable) -> str:
@@ -213,7 +236,9 @@ def read_camera_motion(path: Path | str) -> dict[int, FloatArray]:
     affines = table.values[:, 1:].reshape(-1, 2, 3)
     table.demand(
         np.all(np.abs(affines) <= LARGEST_PX, axis=(1, 2)),
-        lambda row: f"affine is {text_of(affines[row].ravel())}; its six entries must be finite",
+        lambda row: (
+            f"affine is {text_of(affines[row].ravel())}; its six entries must be finite, at most {LARGEST_PX:g}"
+        ),
     )
     determinants = affines[:, 0, 0] * affines[:, 1, 1] - affines[:, 0, 1] * affines[:, 1, 0]
     table.demand(

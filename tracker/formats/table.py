@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,8 +18,14 @@ from tracker.structures import Detections, FloatArray, IntArray, Tracks
 LARGEST_PX = 1e9
 """Bound of all coordinates: areas and their ratios stay far from overflow."""
 
+LONGEST_GAP_FRAMES = 1_000_000
+"""Nine hours at 30 frames/s in which nothing is seen; a frame that is farther from all others has a wrong number."""
+
 NOT_STATED = -1
 """Class, occlusion or truncation of a row for which the file tells none."""
+
+
+_MOST_DIGITS = 9
 
 
 class RowError(ValueError):
@@ -180,6 +186,17 @@ class TrackTable:
         """Return the name of a class; ``class_7`` for a label without a name, ``object`` for none at all."""
         return self.class_names.get(label, UNNAMED if label == NOT_STATED else f"class_{label}")
 
+    def stated_classes(self) -> list[str]:
+        """Return the classes that rows state, by name or else number."""
+        labels = [label for label in np.unique(self.classes).tolist() if label != NOT_STATED]
+        return [self.class_names.get(label, str(label)) for label in labels]
+
+    def without_class(self, wanted: Iterable[str]) -> list[str]:
+        """Return those of some classes, by name (whatever its case) or label, that no row is of."""
+        labels = {int(label) for label in np.unique(self.classes)} - {NOT_STATED}
+        there = {text for label in labels for text in (str(label), self.class_text(label).casefold())}
+        return [name for name in wanted if name.casefold() not in there]
+
     def renamed(self, names: Mapping[str, str]) -> TrackTable:
         """Return the table with classes renamed, and merged where they are then called the same.
 
@@ -263,6 +280,19 @@ def demand_whole(values: FloatArray, noun: str) -> None:
     demand(whole(values), lambda row: f"{noun} is {values[row]:g}; it must be a whole number")
 
 
+def demand_near(frames: IntArray) -> None:
+    """Raise an error that names the first row whose frame lies far beyond all before it: a mistyped number."""
+    order = np.argsort(frames, kind="stable")
+    gaps = np.diff(frames[order], prepend=0)
+    if len(gaps) and gaps.max() > LONGEST_GAP_FRAMES:
+        place = int(np.argmax(gaps > LONGEST_GAP_FRAMES))
+        row = int(order[place])
+        before = f"frame {frames[order[place - 1]]}, the last one before it" if place else "frame 1"
+        raise RowError(
+            row, f"frame {frames[row]} lies far beyond {before}; at most {LONGEST_GAP_FRAMES} frames may be empty"
+        )
+
+
 def demand_scores(scores: FloatArray) -> None:
     """Raise an error that names the first row whose score is outside [0, 1]."""
     demand((scores >= 0.0) & (scores <= 1.0), lambda row: f"score is {scores[row]:g}; a score is in [0, 1]")
@@ -313,13 +343,28 @@ def check_boxes_ltwh(boxes_ltwh: FloatArray) -> None:
     """Raise an error for the first of the (N, 4) boxes that is not finite or has no area."""
     demand(
         np.all(np.abs(boxes_ltwh) <= LARGEST_PX, axis=1),  # False for NaN
-        lambda row: f"box is {text_of(boxes_ltwh[row])}; left, top, width and height must be finite",
+        lambda row: (
+            f"box is {text_of(boxes_ltwh[row])}; left, top, width and height must be finite, at most {LARGEST_PX:g} px"
+        ),
     )
     # Stricter than a positive size: the far edge must differ from the near one after rounding, too.
     demand(
         np.all(boxes_ltwh[:, :2] + boxes_ltwh[:, 2:] > boxes_ltwh[:, :2], axis=1),
         lambda row: f"box is {text_of(boxes_ltwh[row])}; width and height must be positive",
     )
+
+
+def extents(low: FloatArray, high: FloatArray) -> FloatArray:
+    """Return sizes from near edges to far edges, with no more digits than they need.
+
+    A difference of two short numbers is a long one: 44.41999999999996 for 44.42.
+    """
+    sizes = high - low
+    slack = np.spacing(np.maximum(np.abs(low), np.abs(high)))
+    for digits in range(_MOST_DIGITS, -1, -1):
+        short = np.round(sizes, digits)
+        sizes = np.where(np.abs(low + short - high) <= slack, short, sizes)
+    return sizes
 
 
 @contextmanager

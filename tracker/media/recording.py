@@ -162,7 +162,7 @@ class _Segment:
         self._video.write(image, time_s)
         self._append(self._rows, self._names.rows, format_rows(self._frames, tracks, classes=classes))
 
-    def write_events(self, events: Sequence[RegionEvent], class_names: Mapping[int, str]) -> None:
+    def write_events(self, events: Sequence[RegionEvent], class_names: Mapping[int, str] | None) -> None:
         assert self._events is not None
         assert self._names.events is not None
         own = [
@@ -281,7 +281,7 @@ class Recording(Closing):
 
     def _write_events(self, events: Sequence[RegionEvent]) -> None:
         assert self._segment is not None, "events belong to pictures"
-        self._segment.write_events(events, self._class_names or {})
+        self._segment.write_events(events, self._class_names)
 
     def _end_segment(self) -> None:
         segment, self._segment = self._segment, None

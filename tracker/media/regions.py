@@ -162,6 +162,8 @@ class RegionMonitor:
         Frames without being seen after which an identity has ended: those that a track survives.
     class_names
         Names of the detector's classes by label; None for a detector that tells no classes.
+    class_teller
+        What tells the classes or does not, for errors.
 
     Raises
     ------
@@ -177,10 +179,11 @@ class RegionMonitor:
         size_px: tuple[int, int] | None,
         lost_after_frames: int,
         class_names: Mapping[int, str] | None = None,
+        class_teller: str = "the detector",
     ) -> None:
         self._config = config
         self._lost_after_frames = lost_after_frames
-        self._labels = {name: _labels(name, region, class_names) for name, region in config.every.items()}
+        self._labels = {name: _labels(name, region, class_names, class_teller) for name, region in config.every.items()}
         self.areas, self.lines = self._placed(size_px)
         self._objects = np.zeros(0, _OBJECT)
         self._entered_s = np.zeros((0, len(self.areas)))  # NaN for who is not in the area
@@ -344,14 +347,18 @@ class RegionMonitor:
         )
 
 
-def _labels(name: str, region: AreaConfig | LineConfig, class_names: Mapping[int, str] | None) -> frozenset[int] | None:
+def _labels(
+    name: str, region: AreaConfig | LineConfig, class_names: Mapping[int, str] | None, class_teller: str
+) -> frozenset[int] | None:
     """Return the labels of the classes that count; None for all."""
     if not region.classes:
         return None
     key = f"regions.{'areas' if isinstance(region, AreaConfig) else 'lines'}.{name}.classes"
     if class_names is None:
-        raise ConfigurationError(f"{key}: the detector tells no classes; a model or a file of detections may")
-    return labels_of(region.classes, class_names, f"{key}: the detector")
+        raise ConfigurationError(
+            f"{key}: {class_teller} tells no classes; a model does, or the eighth column of --detections"
+        )
+    return labels_of(region.classes, class_names, f"{key}: {class_teller}")
 
 
 def words_of(count: RegionCount, region: Area | Line) -> str:
@@ -372,8 +379,11 @@ def sentence_of(event: RegionEvent) -> str:
     return f"object {event.id} {done} {event.region} after {event.dwell_s:.1f} s"
 
 
-def format_events(events: Iterable[RegionEvent], class_names: Mapping[int, str]) -> str:
-    """Return the rows of ``events.csv``, see :data:`EVENTS_HEADER`; a class without a name is its number."""
+def format_events(events: Iterable[RegionEvent], class_names: Mapping[int, str] | None) -> str:
+    """Return the rows of ``events.csv``, see :data:`EVENTS_HEADER`.
+
+    A class without a name is its number; without any names, where no classes are told, it is -1, as in the tracks.
+    """
     text = StringIO()
     csv.writer(text, lineterminator="\n").writerows(
         (
@@ -382,7 +392,7 @@ def format_events(events: Iterable[RegionEvent], class_names: Mapping[int, str])
             event.kind,
             event.region,
             event.id,
-            class_names.get(event.label, event.label),
+            -1 if class_names is None else class_names.get(event.label, event.label),
             event.direction,
             "" if event.dwell_s is None else f"{event.dwell_s:.3f}",
             f"{event.x_px:.2f}",

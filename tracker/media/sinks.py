@@ -14,7 +14,6 @@ to keep what was written before an interruption, finish and publish explicitly i
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +26,7 @@ import av
 from av.codec.codec import UnknownCodecError
 
 from tracker.errors import OutputError
+from tracker.formats.files import landing, partial_of
 from tracker.formats.motchallenge import format_rows
 from tracker.media.h264 import ENCODER, Ticks, describe, picture_of
 from tracker.structures import Image, Tracks
@@ -48,7 +48,8 @@ class PendingFile(ABC):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        self._target = landing(path)
+        self._partial = partial_of(self._target)
         self._open = True
         self._pending = True
         self._whole = True
@@ -78,7 +79,7 @@ class PendingFile(ABC):
         self.finish()
         if self._pending:
             with self._telling():
-                self._partial.replace(self.path)
+                self._partial.replace(self._target)
             self._pending = False
 
     def discard(self) -> None:

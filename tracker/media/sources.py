@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -37,6 +37,7 @@ _Picture: TypeAlias = tuple[float, Callable[[], Image]]
 """Time in seconds, and a call that makes the image: pictures that are skipped cost no conversion."""
 
 _NUMBER_FIELD = re.compile(r"%(?:0(\d+))?d")
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+", re.IGNORECASE)
 _DURATION_SLACK_S = 1.0  # sound may well last longer than the pictures
 _SMALLEST_HD_HEIGHT_PX = 720
 _UNTOLD_COLORSPACES = frozenset({0, 2, 3})  # AVCOL_SPC_RGB (senseless for YUV), _UNSPECIFIED, _RESERVED
@@ -78,12 +79,34 @@ def open_video(path: str | Path, *, start: int = 1, frames: int | None = None) -
     elif _NUMBER_FIELD.search(path.name):
         reader = _ImageReader(_images_of_pattern(path))
     else:
-        raise VideoError(f"{path}: no such video file or folder of images")
+        raise VideoError(f"{path}: no such video file or folder of images{_hint_of_stream(path)}")
     try:
         return VideoSource(path, reader, start, frames)
     except BaseException:
         reader.close()
         raise
+
+
+def files_of(path: Path | None) -> list[Path]:
+    """Return the files that :func:`open_video` reads for a path; none for None.
+
+    Raises
+    ------
+    VideoError
+        For a folder that it refuses.
+    """
+    if path is None:
+        return []
+    return _images_of_folder(path) if path.is_dir() else [path]
+
+
+def _hint_of_stream(path: Path) -> str:
+    """Say what to do with an address, of which a path keeps one slash only."""
+    scheme = _ADDRESS.match(str(path))
+    if scheme is None:
+        return ""
+    address = f"{scheme[1]}://{str(path)[scheme.end() :]}"
+    return f"; it is the address of a stream: track live --camera {address}"
 
 
 class _Reader(Protocol):
@@ -328,7 +351,14 @@ def _images_of_folder(folder: Path) -> list[Path]:
     images = [file for file in _files(folder) if file.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
         raise VideoError(f"{folder}: a folder without images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    return sorted(images, key=_natural_order)
+    images.sort(key=_natural_order)
+    for one, other in pairwise(images):
+        if one.stem == other.stem:
+            raise VideoError(
+                f"{folder}: holds both {one.name} and {other.name}; each frame must be one image, "
+                "as a pattern such as img/%06d.jpg chooses it"
+            )
+    return images
 
 
 def _images_of_pattern(pattern: Path) -> list[Path]:

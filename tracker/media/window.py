@@ -110,12 +110,12 @@ def _demand_display() -> None:
 
     Without a display that answers, OpenCV does not raise but ends the process: a child tries first.
     """
-    instead = "--serve shows the picture in a browser, --record keeps it"
+    instead = "track live --serve shows the picture in a browser, --record keeps it"
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise OutputError(f"--show: there is no display (DISPLAY is not set); {instead}")
+        raise OutputError(f"no window: there is no display (DISPLAY is not set); {instead}")
     try:
         probe = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, timeout=_PROBE_S, check=False)
     except subprocess.TimeoutExpired:
-        raise OutputError(f"--show: the display does not answer; {instead}") from None
+        raise OutputError(f"no window: the display does not answer; {instead}") from None
     if probe.returncode != 0:
-        raise OutputError(f"--show: OpenCV cannot open a window on this display; {instead}")
+        raise OutputError(f"no window: OpenCV cannot open a window on this display; {instead}")

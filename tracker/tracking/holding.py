@@ -54,12 +54,19 @@ class Holder(ABC):
         See :func:`tracker.load_config`; the defaults when left out.
     first
         The state before the first frame.
+
+    Raises
+    ------
+    TypeError
+        When the configuration is none.
     """
 
     __slots__ = ("_config", "_first", "_info", "_lag_frames", "_period_s", "_state", "_window")
 
     def __init__(self, config: Config | None, first: TrackerState) -> None:
         self._config = Config() if config is None else config
+        if not isinstance(self._config, Config):
+            raise TypeError(f"config is a {type(config).__name__}; it must be a Config, as load_config returns it")
         self._period_s = 1.0 / self._config.tracking.frame_rate_hz
         self._lag_frames = self._config.tracking.lag_frames
         self._first = self._state = first

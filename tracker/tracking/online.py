@@ -573,10 +573,14 @@ class Tracker(Holder):
 
         Raises
         ------
+        TypeError
+            When the detections are none.
         ValueError
             When time does not increase, the map is not 2 x 3, finite and invertible, or the detections have no features
             where ``tracking.appearance`` asks for them, or others than before.
         """
+        if not isinstance(detections, Detections):
+            raise TypeError(f"detections is a {type(detections).__name__}; it must be Detections(boxes_xyxy, scores)")
         if self._appearance != "none":
             _demand_features(detections, self._appearance)
         if time_s is None:

@@ -268,9 +268,13 @@ class PixelTracker(Holder):
 
         Raises
         ------
+        TypeError
+            When the foreground is none.
         ValueError
             When time does not increase or the map is not 2 x 3, finite and invertible.
         """
+        if not isinstance(foreground, Foreground):
+            raise TypeError(f"foreground is a {type(foreground).__name__}; it must be Foreground(points_px, weights)")
         if time_s is None:
             time_s = self._due_s()
         self._state, self._info, self._shares = _step(

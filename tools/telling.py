@@ -1,0 +1,20 @@
+"""Let a tool end with one line, as the command does, where what it is given cannot be used."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tracker import TrackerError
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Exit with one line for bad input and for files that cannot be read or written."""
+    try:
+        yield
+    except TrackerError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error.filename}: {error.strerror or error}")
