@@ -24,6 +24,7 @@ from tracker.structures import Detections, FloatArray, Foreground, Image, IntArr
 _FOREGROUND = 255  # MOG2 marks shadows with 127
 _FIRST_MEMORY_FRAMES = 100  # what stands in the first frames and leaves is forgotten in a tenth of this
 _BACKGROUND_EVERY_FRAMES = 25  # rebuilding the background picture costs a few ms
+_LEARN_EVERY_FRAMES = 3  # around objects, where it takes a second pass: a pass is the dearest of all stages
 _GHOST_EDGES = 0.35  # below this share of edges in the picture, the outline is the background's
 
 _JOINT_SIZE = np.array([1.3, 1.2])  # fragments up to this many typical widths and heights are one object
@@ -134,7 +135,9 @@ class BackgroundDetector:
             mask = self._subtractor.apply(picture, learningRate=rate)
         else:
             mask = self._subtractor.apply(picture, learningRate=0.0)
-            self._subtractor.apply(self._emptied(picture, mask == _FOREGROUND, occupied_xyxy), learningRate=rate)
+            if self._frames % _LEARN_EVERY_FRAMES == 0:
+                emptied = self._emptied(picture, mask == _FOREGROUND, occupied_xyxy)
+                self._subtractor.apply(emptied, learningRate=_LEARN_EVERY_FRAMES * rate)
         if occupied_xyxy is not None:
             self._remember_bare(picture, mask == 0)
         mask = (mask == _FOREGROUND).astype(np.uint8)
@@ -164,7 +167,7 @@ class BackgroundDetector:
             if not _is_ghost(differs[box].astype(np.uint8), picture[box], self._bare[box]):
                 held[box] |= differs[box] & (self._seen_bare[box] > 0)
         cv2.copyTo(self._bare, held.view(np.uint8), emptied)
-        self._seen_bare[held] -= 1
+        self._seen_bare[held] -= np.minimum(self._seen_bare[held], _LEARN_EVERY_FRAMES).astype(np.uint16)
         return emptied
 
     def _remember_bare(self, picture: Image, bare: NDArray[np.bool_]) -> None:
@@ -279,11 +282,12 @@ def _thinned(blobs: _Blobs, picture: Image, budget: int) -> tuple[FloatArray, Fl
     """
     roots = np.sqrt(blobs.areas_px)
     sides = np.maximum(np.ceil(np.sqrt(roots * roots.sum() / max(budget, 1))), 1.0).astype(np.int64)
-    y, x = np.nonzero(blobs.labels)
-    region = blobs.row_of_label[blobs.labels[y, x]]
-    y, x, region = y[region >= 0], x[region >= 0], region[region >= 0]
-    side = sides[region]
     height, width = blobs.labels.shape
+    pixel = np.flatnonzero(blobs.labels > 0)  # a tenth of what finding them in rows and columns costs
+    region = blobs.row_of_label[blobs.labels.ravel()[pixel]]
+    pixel, region = pixel[region >= 0], region[region >= 0]
+    y, x = np.divmod(pixel, width)
+    side = sides[region]
     cell = (region * height + y // side) * width + x // side
     _, first, cell, count = np.unique(cell, return_index=True, return_inverse=True, return_counts=True)
     points = np.column_stack([np.bincount(cell, x), np.bincount(cell, y)]) / count[:, None] + 0.5
