@@ -15,8 +15,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as Reference
 
 from tracker.mixture import GaussianMixture, Mixture, Prior
-from tracker.mixture.em import COVARIANCE_TYPES, e_step, initialise, log_prior, m_step, step_gain
-from tracker.mixture.statistics import CovarianceType
+from tracker.mixture.em import e_step, initialise, m_step, step_gain
+from tracker.mixture.prior import log_prior
+from tracker.mixture.statistics import COVARIANCE_TYPES, CovarianceType
 from tracker.structures import FloatArray
 
 K, D = 3, 2

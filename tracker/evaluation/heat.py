@@ -21,7 +21,7 @@ import numpy as np
 from scipy.fft import dctn, idctn
 
 from tracker.formats.table import TrackTable
-from tracker.mixture.em import GaussianMixture
+from tracker.mixture.estimator import GaussianMixture
 from tracker.structures import FloatArray, IntArray
 
 MOST_CELLS = 4_000_000

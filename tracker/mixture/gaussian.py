@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -150,6 +150,12 @@ def log_normalise(terms: FloatArray, other: FloatArray | float = -np.inf) -> tup
         log_sum = np.log(np.exp(relative).sum(axis=0) + np.exp(other_relative))
     divisor = np.where(log_sum == -np.inf, 0.0, log_sum)
     return relative - divisor, other_relative - divisor, peak + log_sum
+
+
+def log_weights_of(shares: ArrayLike) -> Any:
+    """Return the logarithms of weights, -inf of 0 without a warning."""
+    with np.errstate(divide="ignore"):
+        return np.log(shares)
 
 
 def log_densities(mixture: Mixture, points: FloatArray) -> FloatArray:
