@@ -56,6 +56,7 @@ from tracker.tracking.fitting import (
     rates_of,
     with_numbers,
 )
+from tracker.tracking.lifecycle import BIRTH_POSTERIOR, HIGHEST_BIRTH_SCORE, LOWEST_BIRTH_SCORE
 from tracker.tracking.online import Tracker
 
 LEAST_FRAMES = 50
@@ -574,7 +575,10 @@ def label_fit(labelled: Sequence[Labelled], config: Config, prior_weight: float)
     """Return what detections whose truth is known say: the M-step without an E-step."""
     near, room = sum(one.near_count for one in labelled), sum(one.near_volume for one in labelled)
     fit, calibration = fitted_numbers(labelled, near, room, config, config, prior_weight)
-    birth, threshold = _LIFE[0], float(np.clip(calibration.score_at(0.8), 0.3, 0.9))
+    birth, threshold = (
+        _LIFE[0],
+        float(np.clip(calibration.score_at(BIRTH_POSTERIOR), LOWEST_BIRTH_SCORE, HIGHEST_BIRTH_SCORE)),
+    )
     error = threshold * (1.0 - threshold) * calibration.offset_error / calibration.weight
     return Fit({**fit.numbers, birth: threshold}, {**fit.errors, birth: error})
 

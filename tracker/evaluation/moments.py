@@ -11,7 +11,7 @@ import numpy as np
 from tracker.evaluation.diagnosis import NOBODY, Coverage, Fate, Surroundings, main_tracks
 from tracker.evaluation.preparation import Prepared
 from tracker.formats.table import TrackTable
-from tracker.geometry import intersection_over_union
+from tracker.geometry import box_scales, intersection_over_union
 from tracker.structures import FloatArray, IntArray
 
 Kind: TypeAlias = Literal["switch", "miss", "false"]
@@ -383,7 +383,7 @@ def _false_track(scene: Scene, boxes: IntArray) -> Moment:
     if not len(own):
         facts.append("never covers anybody")
     where = tracks.boxes_ltwh[boxes]
-    size = float(np.median(np.sqrt(where[:, 2] * where[:, 3])))
+    size = float(np.median(box_scales(where)))
     centres = where[:, :2] + where[:, 2:] / 2
     if n > 1 and float(np.linalg.norm(np.ptp(centres, axis=0))) < 0.5 * size:
         facts.append("hardly moves")

@@ -42,11 +42,21 @@ from scipy.optimize import minimize, minimize_scalar
 from tracker.config import Config
 from tracker.geometry import xyxy_to_ltwh
 from tracker.mixture.kernels import kernel
+from tracker.mixture.logistic import logit
 from tracker.structures import Detections, FloatArray, IntArray
-from tracker.tracking.evidence import observe
+from tracker.tracking.evidence import (
+    HIGHEST_DETECTION_PROBABILITY,
+    HIGHEST_SCORE,
+    LOWEST_DETECTION_PROBABILITY,
+    LOWEST_SCORE,
+    observe,
+    score_logits,
+)
+from tracker.tracking.lifecycle import HIGHEST_BIRTH_SCORE, LOWEST_BIRTH_SCORE
 from tracker.tracking.motion import (
     TAU_PER_S,
     adapt,
+    box_scale,
     bring_to_step,
     innovation_variances,
     measured_coordinates,
@@ -347,7 +357,7 @@ class _Book:
             history=history,
             evidence=self._evidence - float(np.log1p(-c["visible"][gone]).sum()),
             log_scales=float(np.log(c["heard_sizes"]).sum()) / 2.0,
-            logits=logits_of(c["heard_scores"]),
+            logits=score_logits(c["heard_scores"]),
             shares=c["heard_shares"],
             detected=share[certain],
             plainness=c["visible"][certain] / association.detection_probability,
@@ -374,15 +384,6 @@ def watched_s(frames: int, tau: float) -> float:
 
 def _starts(counts: IntArray) -> IntArray:
     return np.concatenate([[0], np.cumsum(counts)])
-
-
-def logits_of(scores: FloatArray) -> FloatArray:
-    """Return the log odds of scores, bounded as the tracker bounds them."""
-    return _logit(np.clip(scores, 0.01, 0.99))
-
-
-def _logit(probability: FloatArray) -> FloatArray:
-    return np.log(probability / (1.0 - probability))
 
 
 @kernel()
@@ -459,7 +460,7 @@ def _filtered(
             c = components[kept]
             j = born[b]
             c.hits = 1
-            c.scale = math.sqrt(max(measured[j, 2], 1.0) * max(measured[j, 3], 1.0))
+            c.scale = box_scale(measured[j, 2], measured[j, 3])
             for i in range(4):
                 c.mean[i] = measured[j, i]
                 c.p00[i] = measurement_variance(i, c.scale, scene, p)
@@ -604,7 +605,7 @@ class Calibration:
 
     def score_at(self, probability: float) -> float:
         """Return the score at which a detection is an object with this probability."""
-        odds = (math.log(probability / (1.0 - probability)) - self.offset) / self.weight
+        odds = (logit(probability) - self.offset) / self.weight
         return 1.0 / (1.0 + math.exp(min(max(-odds, -_LARGEST_LOGIT), _LARGEST_LOGIT)))
 
 
@@ -625,7 +626,7 @@ def fitted_calibration(
         Observations that the prior weighs.
     """
     share = float(np.clip(shares.mean(), *_SHARE_RANGE)) if len(shares) else 0.5
-    centre = np.array([math.log(share / (1.0 - share)) - weight * math.log(neutral / (1.0 - neutral)), weight])
+    centre = np.array([logit(share) - weight * logit(neutral), weight])
     precision = prior_weight / 4.0  # no observation tells more
 
     def loss(x: FloatArray) -> tuple[float, FloatArray]:
@@ -738,7 +739,7 @@ def lifecycle(explained: Sequence[Explained], prior: Config, prior_weight: float
     # The prior weighs one death: how long objects stay is a matter of the place, and the default knows nothing of it.
     rate = (deaths + 1.0) / (lifetime + 1.0 / (1.0 - before.survival))
     return Fit(
-        {_BIRTH: float(np.clip(birth, 0.3, 0.9)), _SURVIVAL: 1.0 - rate},
+        {_BIRTH: float(np.clip(birth, LOWEST_BIRTH_SCORE, HIGHEST_BIRTH_SCORE)), _SURVIVAL: 1.0 - rate},
         {
             _BIRTH: float(learned.std(ddof=1)) / math.sqrt(len(learned)) if len(learned) > 1 else math.nan,
             _SURVIVAL: rate / math.sqrt(deaths + 1.0),
@@ -782,7 +783,7 @@ def rates_of(owned: Iterable[Owned]) -> Rates:
 
 def score_numbers(calibration: Calibration) -> dict[str, Any]:
     """Return a calibration in the words of the configuration, by dotted key."""
-    return {_NEUTRAL: float(np.clip(calibration.neutral, 0.01, 0.99)), _WEIGHT: calibration.weight}
+    return {_NEUTRAL: float(np.clip(calibration.neutral, LOWEST_SCORE, HIGHEST_SCORE)), _WEIGHT: calibration.weight}
 
 
 def score_errors(calibration: Calibration) -> dict[str, Any]:
@@ -821,7 +822,7 @@ def log_likelihood(explained: Iterable[Explained], config: Config, volume: float
     association = config.tracking.association
     logits = np.concatenate([e.logits for e in everything])
     room = volume * sum(e.frames for e in everything)
-    neutral = math.log(association.score_neutral / (1.0 - association.score_neutral))
+    neutral = logit(association.score_neutral)
     ratio = np.exp(association.score_weight * (logits - neutral))
 
     def loss(share: float) -> float:
@@ -843,7 +844,7 @@ _BIRTH, _SURVIVAL = (f"tracking.lifecycle.{name}" for name in ("birth_score", "s
 _MEASUREMENT, _PROCESS, _VELOCITY = (f"tracking.motion.{name}" for name in SECTIONS["motion"])
 _FIRST_STEP, _LAST_STEP, _GROWTH, _SHRINKAGE = 0.4, 0.02, 1.4, 0.5
 _NOISE_RANGE = (math.log(1e-4), math.log(2.0))
-_VISIBLE_RANGE = (0.02, 0.98)
+_VISIBLE_RANGE = (LOWEST_DETECTION_PROBABILITY, HIGHEST_DETECTION_PROBABILITY)
 _SHARE_RANGE = (0.001, 0.999)
 _WEIGHT_RANGE = (0.05, 5.0)
 _LARGEST_LOGIT = 30.0

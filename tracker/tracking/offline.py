@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from tracker.config import Config
 from tracker.formats.table import NOT_STATED, TrackTable
 from tracker.geometry import (
+    box_scales,
     carried,
     intersection_over_union_by_row,
     intersection_over_union_xyxy,
@@ -37,6 +38,7 @@ from tracker.geometry import (
     xyxy_to_ltwh,
 )
 from tracker.structures import Detections, FloatArray, IntArray
+from tracker.tracking.evidence import score_logits
 from tracker.tracking.motion import TAU_PER_S
 
 _END_FRAMES = 32  # frames beyond which a filter has forgotten
@@ -284,7 +286,7 @@ def smoothed(frames: IntArray, measured: FloatArray, noise: Noise) -> Smoothed:
     from filterpy.kalman import KalmanFilter
 
     every = np.arange(frames[0], frames[-1] + 1)
-    g = np.exp(np.interp(every, frames, np.log(_scales(measured))))[:, None]
+    g = np.exp(np.interp(every, frames, np.log(box_scales(measured))))[:, None]
     R = (noise.measurement * g) ** 2
     q = (noise.process * g) ** 2
     kalman = KalmanFilter(dim_x=8, dim_z=4)
@@ -338,7 +340,7 @@ def starts_and_ends(pieces: Sequence[Piece], noise: Noise) -> tuple[Ends, Ends]:
         tail = head
         if len(piece.frames) > _END_FRAMES:
             tail = smoothed(piece.frames[-_END_FRAMES:], piece.measured[-_END_FRAMES:], noise)
-        g = _scales(piece.measured)
+        g = box_scales(piece.measured)
         starts.append((piece.frames[0], g[0], head.means[0], head.covariances[0]))
         ends.append((piece.frames[-1], g[-1], tail.means[-1], tail.covariances[-1]))
     first, last = (Ends(*(np.array(column) for column in zip(*side, strict=True))) for side in (starts, ends))
@@ -414,11 +416,11 @@ def pruned(chains: Sequence[Chain], least_evidence: float, frame_rate_hz: float)
         return list(chains)
     sure = [own for own in scores if len(own) >= _SURE_S * frame_rate_hz] or scores
     weak = min(float(np.quantile(np.concatenate(sure), _WEAK_QUANTILE)), _WEAK_AT_MOST)
-    limit = _logit(np.array(weak))
+    limit = score_logits(np.array(weak))
     return [
         chain
         for chain, own in zip(chains, scores, strict=True)
-        if own.min() == own.max() == everything.max() or np.sum(_logit(own) - limit) >= least_evidence
+        if own.min() == own.max() == everything.max() or np.sum(score_logits(own) - limit) >= least_evidence
     ]
 
 
@@ -436,7 +438,7 @@ def learned_noise(pieces: Sequence[Piece], tau: float) -> Noise:
     design = np.array([[6.0, 0.5], [-4.0, 0.25], [1.0, 0.0]])
     moments = _TYPICAL_COUNT * (design @ np.stack(typical))
     count = _TYPICAL_COUNT
-    bends = [np.diff(p.measured, 2, axis=0) / _scales(p.measured)[1:-1, None] for p in pieces if len(p.frames) >= 5]
+    bends = [np.diff(p.measured, 2, axis=0) / box_scales(p.measured)[1:-1, None] for p in pieces if len(p.frames) >= 5]
     if bends:
         everything = np.concatenate(bends)
         limit = 3.0 * 1.4826 * np.median(np.abs(everything), axis=0)
@@ -487,7 +489,7 @@ class Bridges:
             bridge = piece.measured[:-n] + half / n * (piece.measured[n:] - piece.measured[:-n])
             true = piece.measured[half : half + len(bridge)]
             overlaps.append(intersection_over_union_by_row(*(_ltwh(boxes, self._anchor) for boxes in (bridge, true))))
-            errors.append((bridge - true) / _scales(true)[:, None])
+            errors.append((bridge - true) / box_scales(true)[:, None])
         if sum(map(len, overlaps)) < _LEAST_BRIDGES:
             return 0.0, np.zeros(4)
         return float(np.mean(np.concatenate(overlaps) > _MET_IOU)), np.mean(np.concatenate(errors) ** 2, axis=0)
@@ -560,7 +562,7 @@ def _completed(chain: Chain, noise: Noise, gaps: Sequence[int], bridges: Bridges
         between = (1.0 - w) * boxes[before] + w * boxes[after]
         P0, P1 = (posterior.covariances[rows[row], :, 0, 0] for row in (before, after))
         _, C = bridges.over(f1 - f0)
-        variance = (1.0 - w) * P0 + w * P1 + 4.0 * w * (1.0 - w) * C * _scales(between)[:, None] ** 2
+        variance = (1.0 - w) * P0 + w * P1 + 4.0 * w * (1.0 - w) * C * box_scales(between)[:, None] ** 2
         scores = ((1.0 - w) * observed.scores[before] + w * observed.scores[after])[:, 0]
         parts.append(
             _Part(
@@ -628,13 +630,3 @@ def _best_assignment(a: IntArray, b: IntArray, gain: FloatArray, count: int) -> 
 def _variance_after(covariances: FloatArray, frames: FloatArray) -> FloatArray:
     """Return (P, 4) the variance of m + t v."""
     return covariances[..., 0, 0] + 2.0 * frames * covariances[..., 0, 1] + frames**2 * covariances[..., 1, 1]
-
-
-def _scales(measured: FloatArray) -> FloatArray:
-    """Return (n,) g = sqrt(width x height)."""
-    return np.sqrt(measured[:, 2] * measured[:, 3])
-
-
-def _logit(probabilities: FloatArray) -> FloatArray:
-    p = np.clip(probabilities, 0.01, 0.99)
-    return np.log(p / (1.0 - p))
