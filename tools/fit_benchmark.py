@@ -41,7 +41,7 @@ from tracker.app.fitting import ALL, Recording, fit_with_truth, fit_without_trut
 from tracker.config import check_config
 from tracker.evaluation.scores import Evaluation, Scores, combine, evaluate
 from tracker.formats.table import TrackTable
-from tracker.tracking.fitting import with_numbers
+from tracker.tracking.fitting.free_parameters import with_numbers
 
 OUTPUT = Console(width=None if sys.stdout.isatty() else 120)
 FIT_OF_WAY = {"likelihood": "detections", "checked": "detections", "direct": "truth", "truth": "truth"}

@@ -40,22 +40,24 @@ from tracker.formats.table import TrackTable
 from tracker.geometry import xyxy_to_ltwh
 from tracker.structures import Detections, FloatArray, IntArray
 from tracker.tracking.cloze import Cloze, answers, clozes, identities
-from tracker.tracking.fitting import (
-    Explained,
-    Fit,
-    Rates,
-    clutter_volume,
-    explain,
-    fitted_numbers,
-    lifecycle,
-    log_likelihood,
-    maximise,
+from tracker.tracking.fitting.expectation import Explained, explain, of_boxes_at_once
+from tracker.tracking.fitting.free_parameters import (
+    BIRTH_SCORE,
+    CLUTTER_DENSITY,
+    DETECTION_PROBABILITY,
+    INITIAL_VELOCITY,
+    MEASUREMENT_NOISE,
+    PROCESS_NOISE,
+    SCORE_NEUTRAL,
+    SCORE_WEIGHT,
+    SURVIVAL,
     number_of,
     numbers_of,
-    of_boxes_at_once,
-    rates_of,
     with_numbers,
 )
+from tracker.tracking.fitting.likelihood import clutter_volume, log_likelihood
+from tracker.tracking.fitting.maximisation import Fit, fitted_numbers, lifecycle, maximise
+from tracker.tracking.fitting.rates import Rates, rates_of
 from tracker.tracking.lifecycle import BIRTH_POSTERIOR, HIGHEST_BIRTH_SCORE, LOWEST_BIRTH_SCORE
 from tracker.tracking.online import Tracker
 
@@ -71,23 +73,24 @@ LEAST_GAIN = 1.0
 CHANCE = 0.05
 """Probability that chance alone changes anything: Student's test over recordings is made at this level."""
 
-_NOISE = tuple(f"tracking.motion.{name}" for name in ("measurement_noise", "process_noise", "initial_velocity"))
-_DETECTION = tuple(f"tracking.association.{name}" for name in ("detection_probability", "clutter_density"))
-_SCORES = tuple(f"tracking.association.{name}" for name in ("score_neutral", "score_weight"))
-_LIFE = tuple(f"tracking.lifecycle.{name}" for name in ("birth_score", "survival"))
-GROUPS = {"noise": _NOISE, "detection": _DETECTION, "scores": _SCORES, "life": _LIFE}
+GROUPS = {
+    "noise": (MEASUREMENT_NOISE, PROCESS_NOISE, INITIAL_VELOCITY),
+    "detection": (DETECTION_PROBABILITY, CLUTTER_DENSITY),
+    "scores": (SCORE_NEUTRAL, SCORE_WEIGHT),
+    "life": (BIRTH_SCORE, SURVIVAL),
+}
 """Numbers that are taken over together or not at all."""
 _ASKED = ("noise", "detection", "scores")
 """Those of which hidden objects tell: not whether a birth threshold lets in what is no object at all."""
 
 POLICY: Mapping[str, tuple[tuple[Literal["times", "value"], float], ...]] = {
-    "tracking.motion.measurement_noise": (("times", 0.7), ("times", 1.4)),
-    "tracking.motion.process_noise": (("times", 0.5), ("times", 2.0)),
-    "tracking.association.clutter_density": (("times", 0.25), ("times", 4.0)),
+    MEASUREMENT_NOISE: (("times", 0.7), ("times", 1.4)),
+    PROCESS_NOISE: (("times", 0.5), ("times", 2.0)),
+    CLUTTER_DENSITY: (("times", 0.25), ("times", 4.0)),
     "tracking.association.claim": (("value", 0.03), ("value", 0.3)),
     "tracking.association.gate_iou": (("value", 0.0), ("value", 0.1)),
     "tracking.association.direction": (("value", 0.0), ("value", 1.0)),
-    "tracking.lifecycle.birth_score": (("value", 0.5), ("value", 0.6), ("value", 0.8)),
+    BIRTH_SCORE: (("value", 0.5), ("value", 0.6), ("value", 0.8)),
     "tracking.lifecycle.max_misses_frames": (("times", 0.5), ("times", 2.0)),
 }
 """What the search with truth tries for each key, after the fits."""
@@ -575,12 +578,9 @@ def label_fit(labelled: Sequence[Labelled], config: Config, prior_weight: float)
     """Return what detections whose truth is known say: the M-step without an E-step."""
     near, room = sum(one.near_count for one in labelled), sum(one.near_volume for one in labelled)
     fit, calibration = fitted_numbers(labelled, near, room, config, config, prior_weight)
-    birth, threshold = (
-        _LIFE[0],
-        float(np.clip(calibration.score_at(BIRTH_POSTERIOR), LOWEST_BIRTH_SCORE, HIGHEST_BIRTH_SCORE)),
-    )
+    threshold = float(np.clip(calibration.score_at(BIRTH_POSTERIOR), LOWEST_BIRTH_SCORE, HIGHEST_BIRTH_SCORE))
     error = threshold * (1.0 - threshold) * calibration.offset_error / calibration.weight
-    return Fit({**fit.numbers, birth: threshold}, {**fit.errors, birth: error})
+    return Fit({**fit.numbers, BIRTH_SCORE: threshold}, {**fit.errors, BIRTH_SCORE: error})
 
 
 def proven_search(

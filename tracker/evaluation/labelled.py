@@ -15,13 +15,21 @@ from tracker.formats.table import TrackTable
 from tracker.geometry import box_scales, ltwh_to_xyxy, xyxy_to_ltwh
 from tracker.structures import Detections, FloatArray, IntArray
 from tracker.tracking.evidence import LARGEST_COVER, score_logits
-from tracker.tracking.fitting import NEAR_POSITION, NEAR_SIZE, History, Owned, settled_frames, watched_s
+from tracker.tracking.fitting.ownership import (
+    NEAR_POSITION,
+    NEAR_SIZE,
+    History,
+    Owned,
+    settled_frames,
+    starts_of,
+    watched_s,
+)
 from tracker.tracking.motion import TAU_PER_S, measured_coordinates
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelled(Owned):
-    """A recording with its truth, as :class:`tracker.tracking.fitting.Explained` has it from a run of the tracker."""
+    """A recording with its truth: what :class:`~tracker.tracking.fitting.expectation.Explained` is without one."""
 
     @property
     def is_object(self) -> NDArray[np.bool_]:
@@ -137,14 +145,14 @@ def true_history(
         tau=np.concatenate([[1.0], np.full(frames - 1, tau)]),
         measured=measured,
         scores=scores,
-        row_start=np.concatenate([[0], np.cumsum(row_counts)]),
+        row_start=starts_of(row_counts),
         claim=claims,
         confidence=(claims >= 0).astype(np.float64),
         survives=np.array(survives, np.bool_),
-        pair_start=np.concatenate([[0], np.cumsum(claims >= 0)]),
+        pair_start=starts_of(claims >= 0),
         pair_detection=claims[claims >= 0],
         pair_share=np.ones(np.count_nonzero(claims >= 0)),
-        born_start=np.concatenate([[0], np.cumsum(born_counts)]),
+        born_start=starts_of(born_counts),
         born=np.array(born, np.int64),
     )
 
