@@ -17,7 +17,7 @@ from tracker.formats.motchallenge import read_camera_motion
 from tracker.formats.table import TrackTable, demand_near, naming_rows
 from tracker.geometry import ltwh_to_xyxy, xyxy_to_ltwh
 from tracker.structures import FloatArray, Status, Tracks
-from tracker.tracking.offline import refine
+from tracker.tracking.offline.refinement import refine
 
 
 @dataclass(frozen=True, slots=True)
