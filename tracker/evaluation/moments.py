@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from tracker.errors import counted
 from tracker.evaluation.diagnosis import NOBODY, Coverage, Fate, Surroundings, main_tracks
 from tracker.evaluation.preparation import Prepared
 from tracker.formats.table import TrackTable
@@ -486,7 +487,7 @@ def _stretches(rows: IntArray, positions: IntArray) -> list[IntArray]:
 
 
 def _frames(n: int) -> str:
-    return "1 frame" if n == 1 else f"{n} frames"
+    return counted(n, "frame")
 
 
 def _shown(*frames: int) -> tuple[int, ...]:
