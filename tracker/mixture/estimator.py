@@ -17,7 +17,7 @@ from tracker.mixture.em import Trace, e_step, expectation_maximisation, impute, 
 from tracker.mixture.gaussian import Mixture, log_weights_of, sample
 from tracker.mixture.prior import Prior
 from tracker.mixture.statistics import COVARIANCE_TYPES, CovarianceType
-from tracker.structures import FloatArray, IntArray, _read_only
+from tracker.structures import FloatArray, IntArray, read_only
 
 
 @dataclass(eq=False)
@@ -262,7 +262,7 @@ class GaussianMixture:
             clutter_weight = 0.0 if extent is None else self.clutter_weight_ or self.clutter_weight
             log_weights = last.log_weights + np.log((1.0 - clutter_weight) / last.weights.sum())
             return Mixture(log_weights, last.means, last.covariances, log_weights_of(clutter_weight) + log_density)
-        means = None if self.means_init is None else _read_only(self.means_init, np.float64, (K, D), "means_init")
+        means = None if self.means_init is None else read_only(self.means_init, np.float64, (K, D), "means_init")
         if means is None or self.precisions_init is None:
             found = initialise(data, weights, K, rng, means=means, reg_covar=self.reg_covar)
             shares, means, covariances = found.weights, found.means if means is None else means, found.covariances
@@ -271,7 +271,7 @@ class GaussianMixture:
         if self.precisions_init is not None:
             covariances = np.asarray(np.linalg.inv(self._unshaped(self.precisions_init, D)), np.float64)
         if self.weights_init is not None:
-            shares = _read_only(self.weights_init, np.float64, (K,), "weights_init")
+            shares = read_only(self.weights_init, np.float64, (K,), "weights_init")
             if not ((shares >= 0).all() and 0 < shares.sum() < np.inf):
                 raise ValueError("weights_init must be finite, not negative and not all zero")
         log_weights = log_weights_of(shares * (1 - self.clutter_weight) / shares.sum())
@@ -282,7 +282,7 @@ class GaussianMixture:
         if self.clutter_weight == 0:
             return None
         if self.clutter_box is not None:
-            box = _read_only(self.clutter_box, np.float64, (2, data.shape[1]), "clutter_box")
+            box = read_only(self.clutter_box, np.float64, (2, data.shape[1]), "clutter_box")
         else:
             present = ~np.isnan(data) & (weights > 0)[:, None]
             low = np.min(data, axis=0, initial=np.inf, where=present)
@@ -309,13 +309,13 @@ class GaussianMixture:
         K, name = self.n_components, "precisions_init"
         match self.covariance_type:
             case "full":
-                return _read_only(matrices, np.float64, (K, D, D), name)
+                return read_only(matrices, np.float64, (K, D, D), name)
             case "tied":
-                return np.broadcast_to(_read_only(matrices, np.float64, (D, D), name), (K, D, D))
+                return np.broadcast_to(read_only(matrices, np.float64, (D, D), name), (K, D, D))
             case "diag":
-                return _read_only(matrices, np.float64, (K, D), name)[:, :, None] * np.eye(D)
+                return read_only(matrices, np.float64, (K, D), name)[:, :, None] * np.eye(D)
             case "spherical":
-                return _read_only(matrices, np.float64, (K,), name)[:, None, None] * np.eye(D)
+                return read_only(matrices, np.float64, (K,), name)[:, None, None] * np.eye(D)
 
     def _parameters(self) -> int:
         """Return the number of free parameters."""
@@ -341,7 +341,7 @@ class GaussianMixture:
 
 def _table(X: ArrayLike, D: int | None = None) -> FloatArray:
     """Return (N, D) data, checked."""
-    data = _read_only(X, np.float64, (None, D), "X")
+    data = read_only(X, np.float64, (None, D), "X")
     if np.isinf(data).any():
         raise ValueError(f"X row {int(np.isinf(data).any(axis=1).argmax())} is infinite; values are finite, or NaN")
     return data
@@ -349,7 +349,7 @@ def _table(X: ArrayLike, D: int | None = None) -> FloatArray:
 
 def _sample_weights(weights: ArrayLike | None, n: int) -> FloatArray:
     """Return (n,) weights of the data, checked; ones by default."""
-    checked = _read_only(np.ones(n) if weights is None else weights, np.float64, (n,), "sample_weight")
+    checked = read_only(np.ones(n) if weights is None else weights, np.float64, (n,), "sample_weight")
     good = (checked >= 0) & (checked < np.inf)
     if not good.all():
         row = int(good.argmin())

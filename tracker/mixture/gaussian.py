@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.structures import FloatArray, IntArray, _read_only, _Rows
+from tracker.structures import FloatArray, IntArray, _Rows, read_only
 
 _BLOCK = 1 << 18
 """Numbers worked on at a time: few enough to stay in the processor's cache."""
@@ -58,11 +58,11 @@ class Mixture(_Rows):
     def __init__(
         self, log_weights: ArrayLike, means: ArrayLike, covariances: ArrayLike, log_clutter: float = -np.inf
     ) -> None:
-        log_weight = _read_only(log_weights, np.float64, (None,), "log_weights")
+        log_weight = read_only(log_weights, np.float64, (None,), "log_weights")
         K = len(log_weight)
-        mean = _read_only(means, np.float64, (K, None), "means")
+        mean = read_only(means, np.float64, (K, None), "means")
         D = mean.shape[1]
-        covariance = _read_only(covariances, np.float64, (K, D, D), "covariances")
+        covariance = read_only(covariances, np.float64, (K, D, D), "covariances")
         for name, good in (
             ("log_weights", log_weight < np.inf),
             ("means", np.isfinite(mean).all(axis=1)),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tracker.mixture.gaussian import Mixture, row_index
-from tracker.structures import FloatArray, _read_only, _Rows
+from tracker.structures import FloatArray, _Rows, read_only
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,9 +59,9 @@ class Prior(_Rows):
         weight_counts: ArrayLike = 0.0,
         clutter_count: float = 0.0,
     ) -> None:
-        mean = _read_only(means, np.float64, (None, None), "means")
+        mean = read_only(means, np.float64, (None, None), "means")
         K, D = mean.shape
-        covariance = _read_only(covariances, np.float64, (K, D, D), "covariances")
+        covariance = read_only(covariances, np.float64, (K, D, D), "covariances")
         if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
             raise ValueError("means and covariances of a prior are finite, also where their counts are 0")
         object.__setattr__(self, "means", mean)
@@ -71,7 +71,7 @@ class Prior(_Rows):
             ("covariance_counts", covariance_counts),
             ("weight_counts", weight_counts),
         ):
-            counts = _read_only(np.full(K, value) if np.ndim(value) == 0 else value, np.float64, (K,), name)
+            counts = read_only(np.full(K, value) if np.ndim(value) == 0 else value, np.float64, (K,), name)
             if not (counts >= 0).all():
                 raise ValueError(f"{name} is {counts.min()} for component {int(counts.argmin())}; it is 0 or more")
             object.__setattr__(self, name, counts)
