@@ -1,4 +1,4 @@
-"""Recordings drawn from the tracker's own model, with known numbers."""
+"""Recordings drawn from the tracker's own model, with known numbers, and plain scenes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracker import Config, Detections, load_config
+from tracker.formats.table import TrackTable
+from tracker.geometry import xyxy_to_ltwh
 
 RATE_HZ = 25.0
 REACH = np.array([1.5, 1.5, 0.7, 0.7])
@@ -83,3 +85,22 @@ def simulate(truth: Truth, seed: int, objects: int = 8, frames: int = 400) -> tu
         xyxy = np.column_stack([x - width / 2.0, bottom - height, x + width / 2.0, bottom])
         film.append(Detections(xyxy, 1.0 / (1.0 + np.exp(-logits))))
     return tuple(film)
+
+
+def lone_walker(frames: int = 60) -> tuple[Detections, ...]:
+    """Return an object that walks at an even pace, with a little noise."""
+    rng = np.random.default_rng(5)
+    x = 100.0 + 2.0 * np.arange(frames) + rng.normal(0.0, 0.5, frames)
+    return tuple(Detections([[left, 100.0, left + 30.0, 180.0]], [0.9]) for left in x)
+
+
+def labelled_scene() -> tuple[tuple[Detections, ...], TrackTable]:
+    """Return objects of score .9 every frame, a false detection of score .3 beside each, and a missed one."""
+    frames, rows = [], []
+    for n in range(1, 41):
+        box = np.array([100.0 + n, 100.0, 140.0 + n, 200.0])
+        false = box + np.array([20.0, 40.0, 20.0, 40.0])
+        frames.append(Detections([box, false], [0.9, 0.3]))
+        rows += [(n, 1, *xyxy_to_ltwh(box[None])[0]), (n, 2, 900.0, 100.0, 40.0, 100.0)]
+    table = np.array(rows)
+    return tuple(frames), TrackTable(table[:, 0].astype(int), table[:, 1].astype(int), table[:, 2:])

@@ -37,11 +37,15 @@ from rich.table import Table
 from telling import one_line_errors
 
 from tracker import Config, Detections, load_config
-from tracker.app.fitting import ALL, Recording, fit_with_truth, fit_without_truth, overrides
+from tracker.app.fitting.fitted_file import overrides
+from tracker.app.fitting.recordings import Recording
+from tracker.app.fitting.search import ALL
+from tracker.app.fitting.with_truth import fit_with_truth
+from tracker.app.fitting.without_truth import fit_without_truth
 from tracker.config import check_config
 from tracker.evaluation.scores import Evaluation, Scores, combine, evaluate
 from tracker.formats.table import TrackTable
-from tracker.tracking.fitting import with_numbers
+from tracker.tracking.fitting.free_parameters import with_numbers
 
 OUTPUT = Console(width=None if sys.stdout.isatty() else 120)
 FIT_OF_WAY = {"likelihood": "detections", "checked": "detections", "direct": "truth", "truth": "truth"}

@@ -24,7 +24,8 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.exceptions import ConvergenceWarning
 
-from tracker.mixture.em import COVARIANCE_TYPES, GaussianMixture
+from tracker.mixture import GaussianMixture
+from tracker.mixture.statistics import COVARIANCE_TYPES
 from tracker.structures import FloatArray
 
 

@@ -29,7 +29,7 @@ from tracker.app.refining import Report, table_of, waiting_for_births
 from tracker.app.warming import warm_up
 from tracker.evaluation.scores import Evaluation, combine, evaluate
 from tracker.formats.table import TrackTable
-from tracker.tracking.offline import refine
+from tracker.tracking.offline.refinement import refine
 
 STAGES: dict[str, dict[str, object] | None] = {
     "online": None,

@@ -22,6 +22,11 @@ def counted(number: int, one: str, several: str | None = None) -> str:
     return f"{number} {one if number == 1 else several or f'{one}s'}"
 
 
+def reason_of(error: Exception) -> str:
+    """Return why the system or a library could not do something, as the end of a line."""
+    return str(getattr(error, "strerror", None) or error).lower()
+
+
 class TrackerError(Exception):
     """Base of every error that bad input can cause."""
 

@@ -35,6 +35,11 @@ def areas(boxes_xyxy: FloatArray) -> FloatArray:
     return np.asarray((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(axis=1))
 
 
+def box_scales(boxes: FloatArray) -> FloatArray:
+    """Return (N,) g = sqrt(width x height) of (N, 4) boxes that end with width and height."""
+    return np.sqrt(boxes[:, 2] * boxes[:, 3])
+
+
 def intersections(a_xyxy: FloatArray, b_xyxy: FloatArray) -> FloatArray:
     """Return the (A, B) table of the areas that left, top, right, bottom boxes have in common."""
     low = np.maximum(a_xyxy[:, None, :2], b_xyxy[:, :2])

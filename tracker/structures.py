@@ -27,7 +27,7 @@ class Status(IntEnum):
     COASTING = 2
 
 
-def _read_only(values: ArrayLike, dtype: DTypeLike, shape: tuple[int | None, ...], name: str) -> NDArray[Any]:
+def read_only(values: ArrayLike, dtype: DTypeLike, shape: tuple[int | None, ...], name: str) -> NDArray[Any]:
     """Return ``values`` as a contiguous read-only array of ``dtype``; ``None`` in ``shape`` fits any length.
 
     A copy is taken, so that a buffer that the caller fills again cannot change what was handed over.
@@ -117,12 +117,12 @@ class Detections(_Rows):
         classes: ArrayLike | None = None,
         features: ArrayLike | None = None,
     ) -> None:
-        boxes = _read_only(boxes_xyxy, np.float64, (None, 4), "boxes_xyxy")
+        boxes = read_only(boxes_xyxy, np.float64, (None, 4), "boxes_xyxy")
         n = len(boxes)
-        score = _read_only(np.ones(n) if scores is None else scores, np.float64, (n,), "scores")
+        score = read_only(np.ones(n) if scores is None else scores, np.float64, (n,), "scores")
         if classes is not None and np.size(classes) and np.asarray(classes).dtype.kind not in "iub":
             raise ValueError(f"classes are {np.asarray(classes).dtype}; they must be integers")
-        label = _read_only(np.zeros(n, np.int64) if classes is None else classes, np.int64, (n,), "classes")
+        label = read_only(np.zeros(n, np.int64) if classes is None else classes, np.int64, (n,), "classes")
         # Comparisons are False for NaN, so that "not all good" catches it too.
         good = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]) & np.isfinite(boxes).all(axis=1)
         if not good.all():
@@ -136,7 +136,7 @@ class Detections(_Rows):
             raise ValueError(f"scores row {row} is {score[row]}; a score is in [0, 1]")
         looks = None
         if features is not None:
-            looks = _read_only(features, np.float64, (n, None), "features")
+            looks = read_only(features, np.float64, (n, None), "features")
             told = np.isfinite(looks).all(axis=1)
             if not told.all():
                 raise ValueError(f"features row {int(np.argmin(told))} is not finite; zeros stand for nothing known")
@@ -240,10 +240,10 @@ class Foreground:
         typical_size: TypicalSize | None = None,
         colours: ArrayLike | None = None,
     ) -> None:
-        points = _read_only(points_px, np.float64, (None, 2), "points_px")
+        points = read_only(points_px, np.float64, (None, 2), "points_px")
         M = len(points)
-        weight = _read_only(weights, np.float64, (M,), "weights")
-        region = _read_only(np.zeros(M) if regions is None else regions, np.int64, (M,), "regions")
+        weight = read_only(weights, np.float64, (M,), "weights")
+        region = read_only(np.zeros(M) if regions is None else regions, np.int64, (M,), "regions")
         for name, values, good in (
             ("points_px", points, np.isfinite(points).all(axis=1)),
             ("weights", weight, (weight > 0.0) & (weight < np.inf)),
@@ -261,7 +261,7 @@ class Foreground:
         object.__setattr__(self, "typical_size", typical_size)
         shares = None
         if colours is not None:
-            shares = _read_only(colours, np.float64, (M, None), "colours")
+            shares = read_only(colours, np.float64, (M, None), "colours")
             fair = (shares >= 0.0).all(axis=1) & (np.abs(shares.sum(axis=1) - 1.0) < 1e-6)
             if not fair.all():
                 row = int(np.argmin(fair))
@@ -341,7 +341,7 @@ class Tracks(_Rows):
         n = len(self.ids)
         for name in columns:
             dtype = BLOB_TRACK[name]
-            column = _read_only(getattr(self, name), dtype.base, (n, *dtype.shape), name)
+            column = read_only(getattr(self, name), dtype.base, (n, *dtype.shape), name)
             object.__setattr__(self, name, column)
 
     @classmethod

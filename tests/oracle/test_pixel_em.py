@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from tracker.mixture.em import Prior, e_step, m_step
+from tracker.mixture import Prior
+from tracker.mixture.em import e_step, m_step
 from tracker.mixture.gaussian import Mixture
 from tracker.structures import Foreground
 from tracker.tracking.pixel_em import BlobPrior, Shares, near, share_out

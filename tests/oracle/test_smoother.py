@@ -7,7 +7,9 @@ import pytest
 from scipy.linalg import block_diag
 from scipy.optimize import linear_sum_assignment
 
-from tracker.tracking.offline import Noise, Piece, _best_assignment, learned_noise, smoothed
+from tracker.tracking.offline.linking import best_assignment
+from tracker.tracking.offline.pieces import Piece
+from tracker.tracking.offline.smoothing import Noise, learned_noise, smoothed
 
 NOISE = Noise(np.array([0.05, 0.02, 0.08, 0.03]), np.array([0.03, 0.01, 0.02, 0.04]), 0.2)
 
@@ -72,6 +74,6 @@ def test_the_sparse_assignment_is_the_dense_one(seed: int) -> None:
     gain = np.where(rng.random((12, 12)) < 0.3, rng.uniform(0.1, 5.0, (12, 12)), 0.0)
     rows, columns = linear_sum_assignment(gain, maximize=True)
     a, b = np.nonzero(gain)
-    found = _best_assignment(a, b, gain[a, b], 12)
+    found = best_assignment(a, b, gain[a, b], 12)
     assert len({i for i, _ in found}) == len({j for _, j in found}) == len(found)
     assert sum(gain[i, j] for i, j in found) == pytest.approx(gain[rows, columns].sum())

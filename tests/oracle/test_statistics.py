@@ -9,8 +9,15 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tracker.mixture import GaussianMixture, Mixture
-from tracker.mixture.em import COVARIANCE_TYPES, e_step, expectation_maximisation
-from tracker.mixture.statistics import CovarianceType, Observations, Statistics, expected_statistics, statistics
+from tracker.mixture.em import e_step, expectation_maximisation
+from tracker.mixture.statistics import (
+    COVARIANCE_TYPES,
+    CovarianceType,
+    Observations,
+    Statistics,
+    expected_statistics,
+    statistics,
+)
 from tracker.structures import FloatArray
 
 K, D, N = 4, 3, 15_000  # more rows than go into one block

@@ -15,7 +15,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from tracker.mixture import GaussianMixture, Mixture, Prior
 from tracker.mixture.em import (
-    COVARIANCE_TYPES,
     Trace,
     e_step,
     expectation_maximisation,
@@ -23,7 +22,7 @@ from tracker.mixture.em import (
     initialise,
     m_step,
 )
-from tracker.mixture.statistics import CovarianceType
+from tracker.mixture.statistics import COVARIANCE_TYPES, CovarianceType
 from tracker.structures import FloatArray
 
 values = st.floats(-100, 100).map(lambda x: round(x, 3))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tracker import Config
 from tracker.config import OfflineConfig, TrackingConfig
 from tracker.formats.table import TrackTable
-from tracker.tracking.offline import refine
+from tracker.tracking.offline.refinement import refine
 
 LINK_ALONE = Config(tracking=TrackingConfig(offline=OfflineConfig(smooth=0.0, fill=False, prune=0.0)))
 

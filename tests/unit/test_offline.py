@@ -9,7 +9,10 @@ from tracker import Config, Detections
 from tracker.config import OfflineConfig, TrackingConfig
 from tracker.formats.table import TrackTable
 from tracker.geometry import ltwh_to_xyxy
-from tracker.tracking.offline import Bridges, as_chains, cumulative_maps, learned_noise, pruned, refine
+from tracker.tracking.offline.filling import Bridges
+from tracker.tracking.offline.pieces import as_chains, cumulative_maps
+from tracker.tracking.offline.refinement import pruned, refine
+from tracker.tracking.offline.smoothing import learned_noise
 
 RATE_HZ = 25.0
 SIZE = np.array([40.0, 100.0])

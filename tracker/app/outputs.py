@@ -20,7 +20,7 @@ from typing import Any, Self, TypeVar
 import yaml
 
 from tracker.config import PROGRAM
-from tracker.errors import OutputError
+from tracker.errors import OutputError, reason_of
 from tracker.formats.files import demand_apart, remove_abandoned
 from tracker.media.sinks import PendingFile
 
@@ -204,7 +204,7 @@ def _output_errors(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path}: cannot be {what}: {(error.strerror or str(error)).lower()}") from None
+        raise OutputError(f"{path}: cannot be {what}: {reason_of(error)}") from None
 
 
 def _remove_if_empty(folder: Path) -> None:

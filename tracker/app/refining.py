@@ -17,7 +17,8 @@ from tracker.formats.motchallenge import read_camera_motion
 from tracker.formats.table import TrackTable, demand_near, naming_rows
 from tracker.geometry import ltwh_to_xyxy, xyxy_to_ltwh
 from tracker.structures import FloatArray, Status, Tracks
-from tracker.tracking.offline import refine
+from tracker.tracking.offline.pieces import LEAST_SIZE_PX
+from tracker.tracking.offline.refinement import refine
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ def _tracks(table: TrackTable) -> Tracks:
 def _rounded(table: TrackTable) -> TrackTable:
     """Round as the track file of a run does."""
     boxes = np.round(table.boxes_ltwh, 2) + 0.0
-    boxes[:, 2:] = np.maximum(boxes[:, 2:], 0.01)
+    boxes[:, 2:] = np.maximum(boxes[:, 2:], LEAST_SIZE_PX)
     return TrackTable(
         table.frames,
         table.ids,

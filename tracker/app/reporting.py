@@ -11,8 +11,9 @@ from pathlib import Path
 from tracker.app.checks import Notice, Progress, once, tell_misfit
 from tracker.app.outputs import DETECTIONS, DIAGNOSTICS, TRACKS
 from tracker.errors import FormatError, VideoError
+from tracker.evaluation.examples import Example, Shot, examples
 from tracker.evaluation.preparation import Criteria
-from tracker.evaluation.report import Example, Shot, Study, examples, render, study
+from tracker.evaluation.report import render
 from tracker.evaluation.sequences import (
     Source,
     evaluate_paths,
@@ -21,6 +22,7 @@ from tracker.evaluation.sequences import (
     pair_sequences,
     read_sequence,
 )
+from tracker.evaluation.study import Study, study
 from tracker.formats.catalogue import read_recorded
 from tracker.formats.diagnostics import Diagnostics, read_diagnostics
 from tracker.formats.files import write_whole

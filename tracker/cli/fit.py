@@ -16,7 +16,7 @@ from tracker.errors import counted
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tracker.app.fitting import Result
+    from tracker.app.fitting.results import Result
 
 
 def fit(
@@ -59,7 +59,10 @@ def fit(
     demand_positive(fps, "--fps")
     if truth is not None and unchecked:
         raise typer.BadParameter("goes without --truth, by which everything is checked", param_hint="--unchecked")
-    from tracker.app.fitting import files_read, find_recordings, fit_with_truth, fit_without_truth, write_fitted
+    from tracker.app.fitting.fitted_file import write_fitted
+    from tracker.app.fitting.recordings import files_read, find_recordings
+    from tracker.app.fitting.with_truth import fit_with_truth
+    from tracker.app.fitting.without_truth import fit_without_truth
     from tracker.config import find_config, load_config
     from tracker.formats.files import check_outputs
 

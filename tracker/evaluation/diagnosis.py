@@ -23,7 +23,7 @@ from scipy.optimize import linear_sum_assignment
 from trackeval import metrics
 
 from tracker.evaluation.preparation import Matching, Prepared, metric_data
-from tracker.geometry import intersection_over_union, ltwh_to_xyxy, xyxy_to_ltwh
+from tracker.geometry import box_scales, intersection_over_union, ltwh_to_xyxy, xyxy_to_ltwh
 from tracker.structures import Detections, FloatArray, IntArray
 
 LOOSE_IOU = 0.1
@@ -287,7 +287,7 @@ def surroundings(cover: Coverage, prepared: Prepared) -> Surroundings:
         nearest = share.argmax(axis=1)
         hidden[group] = share[everyone, nearest]
         hiders[group] = np.where(share[everyone, nearest] > 0.0, cover.ids[group[nearest]], NOBODY)
-    sizes = np.sqrt(boxes[:, 2] * boxes[:, 3])
+    sizes = box_scales(boxes)
     return Surroundings(sizes, _speeds(cover, boxes, sizes), neighbours, neighbour_ious, hiders, hidden)
 
 

@@ -21,7 +21,8 @@ import numpy as np
 from scipy.fft import dctn, idctn
 
 from tracker.formats.table import TrackTable
-from tracker.mixture.em import GaussianMixture
+from tracker.geometry import box_scales
+from tracker.mixture.estimator import GaussianMixture
 from tracker.structures import FloatArray, IntArray
 
 MOST_CELLS = 4_000_000
@@ -88,7 +89,7 @@ def feet(table: TrackTable) -> FloatArray:
 
 def scales(table: TrackTable) -> FloatArray:
     """Return (N,) sqrt(width x height) of the boxes, at least 1 px."""
-    return np.sqrt(np.maximum(table.boxes_ltwh[:, 2] * table.boxes_ltwh[:, 3], 1.0))
+    return np.maximum(box_scales(table.boxes_ltwh), 1.0)
 
 
 def velocities(table: TrackTable, frame_rate_hz: float) -> FloatArray:

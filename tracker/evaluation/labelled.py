@@ -12,16 +12,24 @@ from scipy.optimize import linear_sum_assignment
 from tracker.config import Config
 from tracker.evaluation.preparation import PREPARATION_IOU, prepare
 from tracker.formats.table import TrackTable
-from tracker.geometry import ltwh_to_xyxy, xyxy_to_ltwh
+from tracker.geometry import box_scales, ltwh_to_xyxy, xyxy_to_ltwh
 from tracker.structures import Detections, FloatArray, IntArray
-from tracker.tracking.evidence import LARGEST_COVER
-from tracker.tracking.fitting import NEAR_POSITION, NEAR_SIZE, History, Owned, logits_of, settled_frames, watched_s
+from tracker.tracking.evidence import LARGEST_COVER, score_logits
+from tracker.tracking.fitting.ownership import (
+    NEAR_POSITION,
+    NEAR_SIZE,
+    History,
+    Owned,
+    settled_frames,
+    starts_of,
+    watched_s,
+)
 from tracker.tracking.motion import TAU_PER_S, measured_coordinates
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelled(Owned):
-    """A recording with its truth, as :class:`tracker.tracking.fitting.Explained` has it from a run of the tracker."""
+    """A recording with its truth: what :class:`~tracker.tracking.fitting.expectation.Explained` is without one."""
 
     @property
     def is_object(self) -> NDArray[np.bool_]:
@@ -85,7 +93,7 @@ def label(frames: Sequence[Detections], truth: TrackTable, frame_rate_hz: float,
     rows_counted = np.concatenate(counted) if counted else np.empty(0, np.int64)
     return Labelled(
         history=history,
-        logits=logits_of(scores[rows_counted]),
+        logits=score_logits(scores[rows_counted]),
         shares=(owner[rows_counted] >= 0).astype(np.float64),
         detected=np.concatenate(detected) if detected else np.empty(0),
         plainness=np.concatenate(plainness) if plainness else np.empty(0),
@@ -137,14 +145,14 @@ def true_history(
         tau=np.concatenate([[1.0], np.full(frames - 1, tau)]),
         measured=measured,
         scores=scores,
-        row_start=np.concatenate([[0], np.cumsum(row_counts)]),
+        row_start=starts_of(row_counts),
         claim=claims,
         confidence=(claims >= 0).astype(np.float64),
         survives=np.array(survives, np.bool_),
-        pair_start=np.concatenate([[0], np.cumsum(claims >= 0)]),
+        pair_start=starts_of(claims >= 0),
         pair_detection=claims[claims >= 0],
         pair_share=np.ones(np.count_nonzero(claims >= 0)),
-        born_start=np.concatenate([[0], np.cumsum(born_counts)]),
+        born_start=starts_of(born_counts),
         born=np.array(born, np.int64),
     )
 
@@ -162,7 +170,7 @@ def _cover(boxes_ltwh: FloatArray) -> FloatArray:
 def _near(boxes_ltwh: FloatArray, measured: FloatArray, anchor: float) -> float:
     """Return how many pairs of a true box and a detection are near each other in the box space."""
     true = measured_coordinates(ltwh_to_xyxy(boxes_ltwh), anchor)
-    reach = np.sqrt(boxes_ltwh[:, 2:].prod(axis=1))[:, None, None] * [
+    reach = box_scales(boxes_ltwh)[:, None, None] * [
         NEAR_POSITION,
         NEAR_POSITION,
         NEAR_SIZE,

@@ -8,10 +8,11 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from tracker.errors import counted
 from tracker.evaluation.diagnosis import NOBODY, Coverage, Fate, Surroundings, main_tracks
 from tracker.evaluation.preparation import Prepared
 from tracker.formats.table import TrackTable
-from tracker.geometry import intersection_over_union
+from tracker.geometry import box_scales, intersection_over_union
 from tracker.structures import FloatArray, IntArray
 
 Kind: TypeAlias = Literal["switch", "miss", "false"]
@@ -383,7 +384,7 @@ def _false_track(scene: Scene, boxes: IntArray) -> Moment:
     if not len(own):
         facts.append("never covers anybody")
     where = tracks.boxes_ltwh[boxes]
-    size = float(np.median(np.sqrt(where[:, 2] * where[:, 3])))
+    size = float(np.median(box_scales(where)))
     centres = where[:, :2] + where[:, 2:] / 2
     if n > 1 and float(np.linalg.norm(np.ptp(centres, axis=0))) < 0.5 * size:
         facts.append("hardly moves")
@@ -486,7 +487,7 @@ def _stretches(rows: IntArray, positions: IntArray) -> list[IntArray]:
 
 
 def _frames(n: int) -> str:
-    return "1 frame" if n == 1 else f"{n} frames"
+    return counted(n, "frame")
 
 
 def _shown(*frames: int) -> tuple[int, ...]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -13,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from trackeval import metrics
 
+from tracker.errors import counted
 from tracker.evaluation import plots
 from tracker.evaluation.consistency import (
     LEVELS,
@@ -20,7 +19,6 @@ from tracker.evaluation.consistency import (
     Consistency,
     brier_score,
     calibration_error,
-    consistency,
     held_shares,
     reliability,
 )
@@ -31,35 +29,19 @@ from tracker.evaluation.diagnosis import (
     Fate,
     Fault,
     Recall,
-    coverage,
-    detected,
-    fragmentation_rows,
     lost_frames,
     main_tracks,
     quantile_edges,
     recall_by,
-    repaired_hota,
-    spans,
-    surroundings,
 )
-from tracker.evaluation.moments import Moment, Scene, false_tracks, misses, switches
-from tracker.evaluation.preparation import Criteria, match, prepare
+from tracker.evaluation.examples import SHOWN_OF_WORST, Example, Shot, is_of_worst, shown_example
 from tracker.evaluation.scores import Evaluation, combine
+from tracker.evaluation.study import Study, by_result, moments_of, worst_of
 from tracker.evaluation.table import SHOWN, by_heading
-from tracker.formats.diagnostics import Diagnostics
-from tracker.formats.table import TrackTable
-from tracker.structures import Detections, FloatArray
-
-SHOWN_SWITCHES, SHOWN_MISSES, SHOWN_FALSE = 6, 4, 4
-"""How many of the worst moments the page shows of each result."""
-SHOWN_OF_WORST = 3
-"""How many moments it shows of the identity that is lost most."""
+from tracker.evaluation.timelines import ColorOf, anchor, timelines
 
 _ByCircumstance: TypeAlias = dict[str, dict[str, Recall]]
-ColorOf: TypeAlias = Callable[[int], str]
 
-_REGION_SIZES = 2.6  # what is shown around a box, in its longer sides
-_SMALLEST_REGION_PX = 90.0
 _NONE = "-"  # a figure that there is not
 _NAMES: Mapping[Fault, str] = {
     "identity": "Identity errors",
@@ -73,137 +55,6 @@ _MEANINGS: Mapping[Fault, str] = {
     "false": "if no box had been on nobody",
     "loose": "if every box that is near had fitted exactly",
 }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Study:
-    """One result for one sequence, looked into.
-
-    Parameters
-    ----------
-    sequence, result
-        Their names.
-    scene
-        Truth and tracks, and what became of them.
-    evaluation
-        TrackEval's fields.
-    repaired
-        TrackEval's fields of HOTA without one kind of fault each.
-    fragmentations
-        Rows of the coverage in which an identity is found again.
-    switches, misses, false_tracks
-        What went wrong, the worst first.
-    consistency
-        What the tracker promised; None when it did not tell.
-    """
-
-    sequence: str
-    result: str
-    scene: Scene
-    evaluation: Evaluation
-    repaired: Mapping[Fault, Mapping[str, Any]]
-    fragmentations: frozenset[int]
-    switches: list[Moment]
-    misses: list[Moment]
-    false_tracks: list[Moment]
-    consistency: Consistency | None
-
-
-@dataclass(frozen=True, slots=True)
-class Shot:
-    """A part of a frame that the page shows.
-
-    Parameters
-    ----------
-    sequence, frame
-        Which frame.
-    left, top, width, height
-        Which part, in whole pixels.
-    """
-
-    sequence: str
-    frame: int
-    left: int
-    top: int
-    width: int
-    height: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Example:
-    """A moment on the page, with what it shows."""
-
-    study: Study
-    moment: Moment
-    shots: tuple[Shot, ...]
-
-
-def study(
-    sequence: str,
-    result: str,
-    truth: TrackTable,
-    tracks: TrackTable,
-    evaluation: Evaluation,
-    criteria: Criteria | None = None,
-    *,
-    detections: Mapping[int, Detections] | None = None,
-    diagnostics: Diagnostics | None = None,
-    picture_px: tuple[int, int] | None = None,
-) -> Study:
-    """Look into one result for one sequence.
-
-    Parameters
-    ----------
-    sequence, result
-        Their names on the page.
-    truth, tracks
-        The tables.
-    evaluation
-        What :func:`tracker.evaluation.scores.evaluate` makes of them.
-    criteria
-        How they are scored.
-    detections
-        What the tracker was given, by frame; None when that is not known.
-    diagnostics
-        What the tracker promised; None when that is not known.
-    picture_px
-        Width and height of the picture; None when they are not known.
-
-    Raises
-    ------
-    CriteriaError
-        When the protocol or the classes do not fit the truth.
-    """
-    criteria = criteria or Criteria()
-    prepared = prepare(truth, tracks, criteria)
-    cover = coverage(prepared, match(prepared, criteria.iou))
-    seen = None if detections is None else detected(prepared, cover, detections, criteria.iou)
-    scene = Scene(prepared, cover, surroundings(cover, prepared), picture_px, seen)
-    return Study(
-        sequence,
-        result,
-        scene,
-        evaluation,
-        repaired_hota(prepared, cover),
-        frozenset(fragmentation_rows(cover, prepared).tolist()),
-        switches(scene),
-        misses(scene),
-        false_tracks(scene),
-        None if diagnostics is None else consistency(prepared, cover, diagnostics),
-    )
-
-
-def examples(studies: Iterable[Study]) -> list[Example]:
-    """Return the moments that the page shows, by result: of the identity that is lost most, then the worst of all."""
-    chosen: list[Example] = []
-    for parts in _by_result(studies).values():
-        worst = _worst(parts)
-        moments = [] if worst is None else [(worst[0], moment) for moment in _moments_of(*worst)[:SHOWN_OF_WORST]]
-        for name, count in (("switches", SHOWN_SWITCHES), ("misses", SHOWN_MISSES), ("false_tracks", SHOWN_FALSE)):
-            everything = [(part, moment) for part in parts for moment in getattr(part, name)]
-            moments += sorted(everything, key=lambda pair: -pair[1].frames)[:count]
-        chosen += [Example(part, moment, _shots(part, moment)) for part, moment in dict.fromkeys(moments)]
-    return chosen
 
 
 def render(
@@ -222,7 +73,7 @@ def render(
     studies
         Every sequence of every result.
     chosen
-        Of :func:`examples`.
+        Of :func:`tracker.evaluation.examples.examples`.
     pictures
         JPEG by shot; shots without one are described in words alone.
     truth_name
@@ -232,13 +83,13 @@ def render(
     color_of
         Colour of a track, as CSS.
     """
-    results = _by_result(studies)
+    results = by_result(studies)
     combined = {name: combine({part.sequence: part.evaluation for part in parts}) for name, parts in results.items()}
     thresholds = studies[0].evaluation.thresholds
     verdicts = [_verdict(name, parts, combined[name]) for name, parts in results.items()]
     figures = plots.hota_figures("hota", {name: whole.hota for name, whole in combined.items()}, thresholds)
     of_worst = {
-        name: [e for e in chosen if e.study.result == name and _is_of_worst(e, parts)][:SHOWN_OF_WORST]
+        name: [e for e in chosen if e.study.result == name and is_of_worst(e, parts)][:SHOWN_OF_WORST]
         for name, parts in results.items()
     }
     recalls, given = _recalls(results)
@@ -256,11 +107,11 @@ def render(
             (f"{threshold:.2f}", [100 * float(whole.hota["HOTA"][place]) for whole in combined.values()])
             for place, threshold in enumerate(thresholds)
         ],
-        "timelines": _timelines(studies, color_of),
+        "timelines": timelines(studies, color_of),
         "moments": {
             name: {
                 kind: [
-                    _example(example, pictures, color_of, above=example in of_worst[name])
+                    shown_example(example, pictures, color_of, above=example in of_worst[name])
                     for example in chosen
                     if example.study.result == name and example.moment.kind == kind
                 ]
@@ -269,7 +120,7 @@ def render(
             for name in results
         },
         "worst_examples": {
-            name: [_example(example, pictures, color_of) for example in of_worst[name]] for name in results
+            name: [shown_example(example, pictures, color_of) for example in of_worst[name]] for name in results
         },
         "recall_figures": list(map(Markup, plots.recall_figures("recall", recalls, given))),
         "recalls": [
@@ -287,37 +138,6 @@ def render(
         "differences": _differences(results),
     }
     return _environment().get_template("report.html").render(context)
-
-
-def _by_result(studies: Iterable[Study]) -> dict[str, list[Study]]:
-    results: dict[str, list[Study]] = {}
-    for part in studies:
-        results.setdefault(part.result, []).append(part)
-    return results
-
-
-def _worst(parts: Sequence[Study]) -> tuple[Study, int] | None:
-    """Return the identity that its main track leaves for most frames, and the study in which it is."""
-    lost = [
-        (frames, part, identity)
-        for part in parts
-        for identity, frames in lost_frames(part.scene.cover).items()
-        if frames
-    ]
-    if not lost:
-        return None
-    _, part, identity = max(lost, key=lambda entry: entry[0])
-    return part, identity
-
-
-def _moments_of(part: Study, identity: int) -> list[Moment]:
-    moments = [moment for moment in (*part.switches, *part.misses) if moment.identity == identity]
-    return sorted(moments, key=lambda moment: -moment.frames)
-
-
-def _is_of_worst(example: Example, parts: Sequence[Study]) -> bool:
-    worst = _worst(parts)
-    return worst is not None and example.study is worst[0] and example.moment.identity == worst[1]
 
 
 def _gains(parts: Sequence[Study], whole: Evaluation) -> dict[Fault, dict[str, float]]:
@@ -338,9 +158,9 @@ def _verdict(name: str, parts: Sequence[Study], whole: Evaluation) -> dict[str, 
     missed, loose = int((fates == Fate.MISSED).sum()), int((fates == Fate.LOOSE).sum())
     false = sum(len(part.scene.cover.false_rows) for part in parts)
     counts: dict[Fault, str] = {
-        "identity": f"{_count(scores.id_switches, 'switch', 'switches')} of track",
-        "missed": f"{_count(missed, 'box', 'boxes')}, {missed / max(1, len(fates)):.1%} of the truth",
-        "false": _count(false, "box", "boxes"),
+        "identity": f"{counted(scores.id_switches, 'switch', 'switches')} of track",
+        "missed": f"{counted(missed, 'box', 'boxes')}, {missed / max(1, len(fates)):.1%} of the truth",
+        "false": counted(false, "box", "boxes"),
         "loose": f"{loose} too loose for a hit; mean IoU of hits {scores.loc_a / 100:.2f}",
     }
     of_tracker: tuple[Fault, ...] = ("identity", "missed", "false")
@@ -355,7 +175,7 @@ def _verdict(name: str, parts: Sequence[Study], whole: Evaluation) -> dict[str, 
         )
     order: tuple[Fault, ...] = (*rivals, "loose")
     largest = max(1e-9, *(gain["HOTA"] for gain in gains.values()))
-    worst = _worst(parts)
+    worst = worst_of(parts)
     return {
         "name": name,
         "scores": scores,
@@ -397,16 +217,16 @@ def _worst_identity(part: Study, identity: int, *, several: bool) -> dict[str, A
         summary = (
             f"Identity {identity}{where} is there for {life} frames. Its main track {main} covers {mine} of them "
             f"({mine / life:.0%}); {others} are under "
-            + (f"{_count(len(tracks) - 1, 'other track', 'other tracks')}" if others else "other tracks")
+            + (f"{counted(len(tracks) - 1, 'other track', 'other tracks')}" if others else "other tracks")
             + f", {missed} are missed"
             + (f", {loose} have a box that fits too loosely." if loose else ".")
         )
-    worst = _moments_of(part, identity)
+    worst = moments_of(part, identity)
     return {
         "identity": identity,
         "summary": summary,
         "because": f"{worst[0].headline.partition(': ')[2].capitalize()}. {worst[0].because}" if worst else "",
-        "anchor": _anchor(part.sequence, identity),
+        "anchor": anchor(part.sequence, identity),
     }
 
 
@@ -430,162 +250,6 @@ def _score_rows(results: Mapping[str, Sequence[Study]], combined: Mapping[str, E
 def _rounded(evaluation: Evaluation) -> list[str]:
     figures = by_heading(evaluation)
     return [str(figures[name]) if isinstance(figures[name], int) else f"{figures[name]:.1f}" for name in SHOWN]
-
-
-def _timelines(studies: Sequence[Study], color_of: ColorOf) -> list[dict[str, Any]]:
-    """Return, by sequence, a row for each identity with a lane for each result."""
-    timelines = []
-    for sequence in dict.fromkeys(part.sequence for part in studies):
-        parts = [part for part in studies if part.sequence == sequence]
-        begin = min(int(part.scene.prepared.frames[0]) for part in parts)
-        end = max(int(part.scene.prepared.frames[-1]) for part in parts)
-        lanes = [_lanes(part, begin, color_of) for part in parts]
-        lost = [lost_frames(part.scene.cover) for part in parts]
-        rows = [
-            {
-                "identity": identity,
-                "anchor": _anchor(sequence, identity),
-                "lost": max(frames[identity] for frames in lost),
-                "first": lanes[0][identity]["first"],
-                "lanes": [lane[identity] for lane in lanes],
-            }
-            for identity in lanes[0]
-        ]
-        rows.sort(key=lambda row: (-row["lost"], row["identity"]))
-        timelines.append(
-            {
-                "sequence": sequence,
-                "begin": begin,
-                "count": end - begin + 1,
-                "ticks": _ticks(begin, end),
-                "rows": rows,
-            }
-        )
-    return timelines
-
-
-def _ticks(begin: int, end: int) -> list[int]:
-    """Return up to about ten round frame numbers for the axis."""
-    steps = [base * 10**power for power in range(19) for base in (1, 2, 5)]
-    step = next(step for step in steps if (end - begin) / step <= 10)
-    return list(range(-(-begin // step) * step, end + 1, step))
-
-
-def _lanes(part: Study, begin: int, color_of: ColorOf) -> dict[int, dict[str, Any]]:
-    """Return by identity what its lane shows: stretches and marks, and a summary in words."""
-    cover = part.scene.cover
-    lanes: dict[int, dict[str, Any]] = {}
-    for span in spans(cover):
-        lane = lanes.setdefault(span.identity, {"result": part.result, "first": span.first_frame, "spans": []})
-        rows = slice(span.first, span.last + 1)
-        mark = ""
-        if span.fate == Fate.COVERED:
-            mark = "switch" if cover.switched[span.first] else "again" if span.first in part.fragmentations else ""
-        lane["spans"].append(
-            {
-                "start": span.first_frame - begin,
-                "frames": span.last_frame - span.first_frame + 1,
-                "fate": span.fate.name.lower(),
-                "track": None if span.track == NOBODY else span.track,
-                "color": None if span.track == NOBODY else color_of(span.track),
-                "iou": None if span.track == NOBODY else f"{cover.ious[rows].mean():.2f}",
-                "mark": mark,
-            }
-        )
-    for identity, lane in lanes.items():
-        own = cover.ids == identity
-        tracks = list(dict.fromkeys(cover.tracks[own & cover.covered].tolist()))
-        lane["summary"] = (
-            f"{part.result}: {_count(int(own.sum()), 'frame', 'frames')}, "
-            f"{(own & cover.covered).sum() / own.sum():.0%} covered, "
-            f"{_count(len(tracks), 'track', 'tracks')}, "
-            f"{_count(int(cover.switched[own].sum()), 'switch', 'switches')}"
-        )
-    return lanes
-
-
-def _shots(part: Study, moment: Moment) -> tuple[Shot, ...]:
-    """Return what to show of a moment: in each of its frames, the surroundings of the box in question."""
-    if part.scene.picture_px is None:
-        return ()
-    if moment.kind == "false":
-        table = part.scene.tracks
-        rows = np.flatnonzero(table.ids == moment.tracks[0])
-    else:
-        table = part.scene.truth
-        rows = part.scene.cover.rows[part.scene.cover.ids == moment.identity]
-    frames = table.frames[rows]
-    return tuple(
-        _shot(part, frame, table.boxes_ltwh[rows[np.argmin(np.abs(frames - frame))]]) for frame in moment.shown_frames
-    )
-
-
-def _shot(part: Study, frame: int, box_ltwh: FloatArray) -> Shot:
-    width_px, height_px = part.scene.picture_px or (0, 0)
-    left, top, width, height = box_ltwh.tolist()
-    side = max(_REGION_SIZES * max(width, height), _SMALLEST_REGION_PX)
-    across, down = min(width_px, round(side)), min(height_px, round(0.9 * side))
-    x = min(max(0, round(left + width / 2 - across / 2)), width_px - across)
-    y = min(max(0, round(top + height / 2 - down / 2)), height_px - down)
-    return Shot(part.sequence, frame, x, y, across, down)
-
-
-def _example(
-    example: Example, pictures: Mapping[Shot, bytes], color_of: ColorOf, *, above: bool = False
-) -> dict[str, Any]:
-    """Return what the template shows of a moment; ``above``: its pictures stand on the page already."""
-    part, moment = example.study, example.moment
-    return {
-        "above": above and any(shot in pictures for shot in example.shots),
-        "sequence": part.sequence,
-        "headline": moment.headline,
-        "because": moment.because,
-        "facts": moment.facts,
-        "frames": moment.frames,
-        "anchor": None if moment.identity == NOBODY else _anchor(part.sequence, moment.identity),
-        "shots": [
-            {
-                "frame": shot.frame,
-                "width": shot.width,
-                "height": shot.height,
-                "data": base64.b64encode(pictures[shot]).decode(),
-                "boxes": _drawn_boxes(example, shot, color_of),
-            }
-            for shot in example.shots
-            if shot in pictures and not above
-        ],
-    }
-
-
-def _drawn_boxes(example: Example, shot: Shot, color_of: ColorOf) -> list[dict[str, Any]]:
-    """Return the boxes of truth and tracks in a shot, in its coordinates."""
-    part, moment = example.study, example.moment
-    prepared = part.scene.prepared
-    place = int(np.searchsorted(prepared.frames, shot.frame))
-    if place == len(prepared.frames) or prepared.frames[place] != shot.frame:
-        return []
-    drawn = []
-    for table, rows, kind in (
-        (prepared.truth, prepared.truth_rows[place], "truth"),
-        (prepared.tracks, prepared.track_rows[place], "track"),
-    ):
-        for row in rows.tolist():
-            left, top, width, height = table.boxes_ltwh[row].tolist()
-            left, top = left - shot.left, top - shot.top
-            if left + width < 0 or top + height < 0 or left > shot.width or top > shot.height:
-                continue
-            number = int(table.ids[row])
-            subject = number == moment.identity if kind == "truth" else number in moment.tracks
-            drawn.append(
-                {
-                    "kind": kind,
-                    "id": number,
-                    "subject": subject,
-                    "box": tuple(round(value, 1) for value in (left, top, width, height)),
-                    "color": color_of(number) if kind == "track" else None,
-                }
-            )
-    return drawn
 
 
 def _recalls(results: Mapping[str, Sequence[Study]]) -> tuple[_ByCircumstance, _ByCircumstance]:
@@ -694,21 +358,12 @@ def _differences(results: Mapping[str, Sequence[Study]]) -> list[dict[str, Any]]
                     {
                         "sequence": parts[0].sequence,
                         "identity": identity,
-                        "anchor": _anchor(parts[0].sequence, identity),
+                        "anchor": anchor(parts[0].sequence, identity),
                         "lost": frames,
                         "spread": max(frames) - min(frames),
                     }
                 )
     return sorted(rows, key=lambda row: -row["spread"])[:10]
-
-
-def _anchor(sequence: str, identity: int) -> str:
-    """Return the name of an identity's row in the timeline, fit for a link."""
-    return f"identity-{sequence.encode().hex()}-{identity}"
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
 
 
 @cache

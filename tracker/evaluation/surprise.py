@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tracker.evaluation.heat import feet, scales, velocities
 from tracker.formats.table import TrackTable
-from tracker.mixture.em import GaussianMixture
+from tracker.mixture.estimator import GaussianMixture
 from tracker.structures import FloatArray, IntArray
 
 FEATURES = ("x", "y", "velocity_x", "velocity_y", "log_size")

@@ -27,7 +27,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from tracker.config import LiveConfig
-from tracker.errors import VideoError
+from tracker.errors import VideoError, reason_of
 from tracker.media.closing import Closing
 from tracker.media.sources import open_video, upright_bgr
 from tracker.structures import Frame, Image
@@ -375,7 +375,7 @@ class _StreamFeed:
     def _reason(self, error: Exception) -> str:
         if isinstance(error, av.error.ExitError):
             return self._silence
-        return str(getattr(error, "strerror", None) or error).lower()
+        return reason_of(error)
 
 
 class _FileFeed:

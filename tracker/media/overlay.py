@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tracker.classes import class_text
 from tracker.config import OverlayConfig
 from tracker.media.ellipses import ellipses_of
+from tracker.media.ink import CASING, FONT
 from tracker.media.region_painter import RegionPainter
 from tracker.media.regions import Area, Line, RegionCount
 from tracker.structures import FloatArray, Frame, Image, Status, Tracks
@@ -27,7 +28,6 @@ from tracker.tracking.forecast import Fans
 Color: TypeAlias = tuple[int, int, int]
 """Blue, green, red, each 0 to 255."""
 
-_CASING: Color = (26, 22, 22)
 _FAINT: Color = (150, 150, 150)
 _GOLDEN_RATIO = (math.sqrt(5.0) - 1.0) / 2.0
 _OKLAB_TO_LMS_ROOTS = np.array(
@@ -50,7 +50,6 @@ _CIRCLE = np.stack([trig(np.linspace(0.0, 2.0 * np.pi, 24, endpoint=False)) for 
 _SMOOTHING_ROUNDS = 3
 _SAMPLED = np.linspace(0.0, 1.0, 6)  # where along a line its ground is looked at
 _MOST_DASHES = 4
-_FONT = cv2.FONT_HERSHEY_DUPLEX
 _SUBPIXEL_BITS = 4
 
 
@@ -250,8 +249,8 @@ class _Inks:
 
     @classmethod
     def of_color(cls, color: Color, width_px: int, pen: _Pen) -> Self:
-        full, faint, casing = (np.full((width_px, 3), ink, np.uint8) for ink in (color, _mixed(color, _FAINT), _CASING))
-        rim = [_CASING] * pen.casing_px
+        full, faint, casing = (np.full((width_px, 3), ink, np.uint8) for ink in (color, _mixed(color, _FAINT), CASING))
+        rim = [CASING] * pen.casing_px
         return cls(full, faint, casing, np.array([*rim, *[color] * pen.line_px, *rim], np.uint8))
 
 
@@ -265,16 +264,16 @@ class _Label:
     @classmethod
     def of_text(cls, text: str, color: Color, hollow: bool, pen: _Pen) -> Self:
         """Write in black or white, whichever stands out, on the colour; hollow: the colour on the casing's."""
-        ground = _CASING if hollow else color
+        ground = CASING if hollow else color
         letters = color if hollow else max(((16, 16, 16), (255, 255, 255)), key=lambda c: _contrast(c, color))
-        (_, digit_height), _ = cv2.getTextSize("0", _FONT, 10.0, 1)
+        (_, digit_height), _ = cv2.getTextSize("0", FONT, 10.0, 1)
         scale = 10.0 * pen.digit_height_px / digit_height
         thickness = max(1, round(pen.digit_height_px / 12.0))
-        (text_width, text_height), _ = cv2.getTextSize(text, _FONT, scale, thickness)
+        (text_width, text_height), _ = cv2.getTextSize(text, FONT, scale, thickness)
         pad = round(0.45 * pen.digit_height_px)
         height, width = text_height + 2 * pad, text_width + 2 * pad
         ink = np.full((height, width, 3), ground, np.uint8)
-        cv2.putText(ink, text, (pad, height - pad), _FONT, scale, letters, thickness, cv2.LINE_AA)
+        cv2.putText(ink, text, (pad, height - pad), FONT, scale, letters, thickness, cv2.LINE_AA)
         coverage = _rounded_rectangle(width, height, 0.3 * height)
         ground_share = np.repeat(255.0 * (1.0 - coverage), 3, axis=2)
         return cls(np.rint(ink * coverage).astype(np.uint8), np.rint(ground_share).astype(np.uint8))
@@ -365,7 +364,7 @@ def _draw_ellipses(image: Image, tracks: Tracks, colors: Sequence[Color], pen: _
     lines = (centers[:, None] + offsets)[:, None] + edges * outward[:, None]
     rings = _fixed_point(_near(lines, image))
     for ring, color in zip(rings, colors, strict=True):
-        cv2.fillPoly(image, [ring[0], ring[1]], _CASING, cv2.LINE_8, _SUBPIXEL_BITS)
+        cv2.fillPoly(image, [ring[0], ring[1]], CASING, cv2.LINE_8, _SUBPIXEL_BITS)
         cv2.fillPoly(image, [ring[2], ring[3]], color, cv2.LINE_8, _SUBPIXEL_BITS)
 
 
@@ -398,7 +397,7 @@ def _draw_fan(image: Image, fans: Fans, row: int, side_px: float, color: Color, 
     ink = cv2.merge([cv2.convertScaleAbs(cover, alpha=level / 255) for level in color])
     ground[:] = cv2.add(through, ink)
     middle = _fixed_point(_near(centres, image))
-    for width_px, line in ((pen.line_px + 2, _CASING), (pen.line_px, color)):
+    for width_px, line in ((pen.line_px + 2, CASING), (pen.line_px, color)):
         cv2.polylines(image, [middle], False, line, width_px, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 

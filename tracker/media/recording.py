@@ -20,7 +20,7 @@ from typing import IO
 import av
 from av.video.stream import VideoStream
 
-from tracker.errors import OutputError
+from tracker.errors import OutputError, reason_of
 from tracker.formats.motchallenge import format_rows
 from tracker.media.closing import Closing
 from tracker.media.h264 import ENCODER, TICKS_PER_S, Ticks, describe, picture_of
@@ -310,4 +310,4 @@ def _output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, av.FFmpegError) as error:
-        raise OutputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+        raise OutputError(f"{path}: cannot be written: {reason_of(error)}") from None

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from tracker.media.ink import CASING, FONT
 from tracker.media.regions import Area, Line, RegionCount, words_of
 from tracker.structures import FloatArray, Image
 
 _COLORS = ((255, 190, 60), (90, 200, 255), (140, 230, 120), (230, 140, 255))
 """Blue, green, red; in turn."""
-_CASING = (26, 22, 22)
 _TINT = 0.16
-_FONT = cv2.FONT_HERSHEY_DUPLEX
 
 
 class RegionPainter:
@@ -72,7 +71,7 @@ def _tint(region: Area, color: tuple[int, int, int], shape: tuple[int, ...]) -> 
 
 def _draw_outline(image: Image, region: Area | Line, color: tuple[int, int, int], line_px: int) -> None:
     strokes = [np.rint(region.corners).astype(np.int32)] if isinstance(region, Area) else _arrow(region, 8.0 * line_px)
-    for ink, width_px in ((_CASING, line_px + 2), (color, line_px)):
+    for ink, width_px in ((CASING, line_px + 2), (color, line_px)):
         cv2.polylines(image, strokes, isinstance(region, Area), ink, width_px, cv2.LINE_8)
 
 
@@ -94,10 +93,10 @@ def _place_of_label(region: Area | Line) -> FloatArray:
 
 def _label(text: str, color: tuple[int, int, int], line_px: int) -> Image:
     scale = 0.22 * line_px
-    (width, height), below = cv2.getTextSize(text, _FONT, scale, 1)
+    (width, height), below = cv2.getTextSize(text, FONT, scale, 1)
     pad = line_px + 1
-    label = np.full((height + below + 2 * pad, width + 2 * pad, 3), _CASING, np.uint8)
-    cv2.putText(label, text, (pad, pad + height), _FONT, scale, color, max(1, line_px // 3), cv2.LINE_AA)
+    label = np.full((height + below + 2 * pad, width + 2 * pad, 3), CASING, np.uint8)
+    cv2.putText(label, text, (pad, pad + height), FONT, scale, color, max(1, line_px // 3), cv2.LINE_AA)
     return label
 
 

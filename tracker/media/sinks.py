@@ -25,7 +25,7 @@ from typing import Self
 import av
 from av.codec.codec import UnknownCodecError
 
-from tracker.errors import OutputError
+from tracker.errors import OutputError, reason_of
 from tracker.formats.files import landing, partial_of
 from tracker.formats.motchallenge import format_rows
 from tracker.media.h264 import ENCODER, Ticks, describe, picture_of
@@ -112,8 +112,7 @@ class PendingFile(ABC):
             yield
         except (OSError, av.FFmpegError) as error:
             self._whole = False
-            reason = (error.strerror or str(error)).lower()
-            raise OutputError(f"{self.path}: cannot be written: {reason}") from None
+            raise OutputError(f"{self.path}: cannot be written: {reason_of(error)}") from None
 
     @abstractmethod
     def _complete(self) -> None:

@@ -25,7 +25,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tracker.errors import VideoError
+from tracker.errors import VideoError, reason_of
 from tracker.formats.motchallenge import sequence_info_near
 from tracker.media.closing import Closing
 from tracker.structures import Frame, Image
@@ -211,7 +211,7 @@ class _FileReader:
         try:
             self._container = av.open(str(path))
         except (OSError, av.FFmpegError) as error:
-            raise VideoError(f"{path}: cannot be opened as a video: {_reason(error)}") from None
+            raise VideoError(f"{path}: cannot be opened as a video: {reason_of(error)}") from None
         stream = self._container.streams.best("video")
         # libav takes any .txt file for a film of a text terminal.
         if not isinstance(stream, VideoStream) or self._container.format.name == "tty":
@@ -281,7 +281,7 @@ class _FileReader:
         try:
             yield from self._container.demux(self._stream)
         except (OSError, av.FFmpegError) as error:
-            self._fault = _reason(error)
+            self._fault = reason_of(error)
             yield None
 
 
@@ -317,10 +317,6 @@ def _short_name(path: Path) -> str:
     return path.stem if path.exists() else path.parent.name
 
 
-def _reason(error: OSError | av.FFmpegError) -> str:
-    return (error.strerror or str(error)).lower()
-
-
 def upright_bgr(frame: VideoFrame) -> Image:
     """Convert a decoded frame to blue-green-red, turned as its display matrix says.
 
@@ -340,7 +336,7 @@ def _read_image(path: Path) -> Image:
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
-        raise VideoError(f"{path}: cannot be read: {_reason(error)}") from None
+        raise VideoError(f"{path}: cannot be read: {reason_of(error)}") from None
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if image is None:
         raise VideoError(f"{path}: not an image that can be read")
@@ -376,7 +372,7 @@ def _files(folder: Path) -> list[Path]:
     try:
         return [entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(".")]
     except OSError as error:
-        raise VideoError(f"{folder}: cannot be read: {_reason(error)}") from None
+        raise VideoError(f"{folder}: cannot be read: {reason_of(error)}") from None
 
 
 def _natural_order(file: Path) -> list[tuple[int, str]]:

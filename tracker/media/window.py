@@ -12,15 +12,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tracker.errors import OutputError
+from tracker.errors import OutputError, reason_of
 from tracker.media.closing import Closing
+from tracker.media.ink import CASING, FONT
 from tracker.structures import Image
 
 _PROBE = "import cv2; cv2.namedWindow('probe', cv2.WINDOW_NORMAL); cv2.destroyAllWindows()"
 _PROBE_S = 30.0
 _SHARE_OF_FULL_HD = (1600, 900)
-_FONT = cv2.FONT_HERSHEY_DUPLEX
-_INK, _PANEL = (235, 235, 235), (26, 22, 22)
+_INK = (235, 235, 235)
 
 
 class Window(Closing):
@@ -72,14 +72,14 @@ def write_lines(image: Image, lines: Sequence[str]) -> Image:
     """Return a copy of the image with lines of text on a dark panel in its upper left corner."""
     image = image.copy()
     unit_px = max(9.0, 0.018 * np.sqrt(image.shape[0] * image.shape[1]))
-    (_, digit_px), _ = cv2.getTextSize("0", _FONT, 10.0, 1)
+    (_, digit_px), _ = cv2.getTextSize("0", FONT, 10.0, 1)
     scale = 10.0 * 0.8 * unit_px / digit_px
-    widths = [cv2.getTextSize(line, _FONT, scale, 1)[0][0] for line in lines]
+    widths = [cv2.getTextSize(line, FONT, scale, 1)[0][0] for line in lines]
     panel = image[: round((1.6 * len(lines) + 1.0) * unit_px), : round(max(widths) + 2 * unit_px)]
-    panel[:] = panel // 4 + np.array(_PANEL, np.uint8) * 3 // 4
+    panel[:] = panel // 4 + np.array(CASING, np.uint8) * 3 // 4
     for row, line in enumerate(lines, 1):
         place = (round(unit_px), round((1.6 * row) * unit_px))
-        cv2.putText(image, line, place, _FONT, scale, _INK, 1, cv2.LINE_AA)
+        cv2.putText(image, line, place, FONT, scale, _INK, 1, cv2.LINE_AA)
     return image
 
 
@@ -100,7 +100,7 @@ def save_snapshot(folder: Path, image: Image) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+            raise OutputError(f"{path}: cannot be written: {reason_of(error)}") from None
         return path
     raise AssertionError("count() does not end")
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tracker.mixture.em import GaussianMixture, Prior
+    from tracker.mixture.estimator import GaussianMixture
     from tracker.mixture.gaussian import Mixture
+    from tracker.mixture.prior import Prior
 
 __all__ = ["GaussianMixture", "Mixture", "Prior"]
 
 _HOMES = {
-    "GaussianMixture": "tracker.mixture.em",
+    "GaussianMixture": "tracker.mixture.estimator",
     "Mixture": "tracker.mixture.gaussian",
-    "Prior": "tracker.mixture.em",
+    "Prior": "tracker.mixture.prior",
 }
 
 

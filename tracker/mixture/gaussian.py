@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.structures import FloatArray, IntArray, _read_only, _Rows
+from tracker.structures import FloatArray, IntArray, _Rows, read_only
 
 _BLOCK = 1 << 18
 """Numbers worked on at a time: few enough to stay in the processor's cache."""
@@ -58,11 +58,11 @@ class Mixture(_Rows):
     def __init__(
         self, log_weights: ArrayLike, means: ArrayLike, covariances: ArrayLike, log_clutter: float = -np.inf
     ) -> None:
-        log_weight = _read_only(log_weights, np.float64, (None,), "log_weights")
+        log_weight = read_only(log_weights, np.float64, (None,), "log_weights")
         K = len(log_weight)
-        mean = _read_only(means, np.float64, (K, None), "means")
+        mean = read_only(means, np.float64, (K, None), "means")
         D = mean.shape[1]
-        covariance = _read_only(covariances, np.float64, (K, D, D), "covariances")
+        covariance = read_only(covariances, np.float64, (K, D, D), "covariances")
         for name, good in (
             ("log_weights", log_weight < np.inf),
             ("means", np.isfinite(mean).all(axis=1)),
@@ -150,6 +150,12 @@ def log_normalise(terms: FloatArray, other: FloatArray | float = -np.inf) -> tup
         log_sum = np.log(np.exp(relative).sum(axis=0) + np.exp(other_relative))
     divisor = np.where(log_sum == -np.inf, 0.0, log_sum)
     return relative - divisor, other_relative - divisor, peak + log_sum
+
+
+def log_weights_of(shares: ArrayLike) -> Any:
+    """Return the logarithms of weights, -inf of 0 without a warning."""
+    with np.errstate(divide="ignore"):
+        return np.log(shares)
 
 
 def log_densities(mixture: Mixture, points: FloatArray) -> FloatArray:

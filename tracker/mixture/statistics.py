@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Self, TypeAlias
+from typing import Literal, Self, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from tracker.mixture.gaussian import Mixture, log_densities, log_normalise, marg
 from tracker.structures import FloatArray, IntArray
 
 CovarianceType: TypeAlias = Literal["full", "tied", "diag", "spherical"]
+COVARIANCE_TYPES: tuple[CovarianceType, ...] = get_args(CovarianceType)
 _Form: TypeAlias = Literal["full", "tied", "diag"]
 NOTHING = 1e-200
 """Mass at which sums of responsibilities lose their digits: a component with no more has no data."""

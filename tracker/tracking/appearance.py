@@ -26,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tracker.mixture.kernels import kernel
+from tracker.mixture.logistic import logit
 from tracker.structures import FloatArray, IntArray
 from tracker.tracking.lifecycle import survives
 from tracker.tracking.state import LIKENESS_BINS, Record, Records
@@ -127,7 +128,7 @@ def likeness_table(alike: FloatArray, unalike: FloatArray, prior_count: float, c
     for block in range(blocks):
         share = value[block] + change * (1.0 - 2.0 * value[block])
         for _ in range(size[block]):
-            nats[b] = math.log(share / (1.0 - share))
+            nats[b] = logit(share)
             b += 1
     return nats
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tracker.config import Config
 from tracker.structures import Detections, IntArray
-from tracker.tracking.fitting import of_boxes_at_once
+from tracker.tracking.fitting.expectation import of_boxes_at_once
 from tracker.tracking.online import Tracker
 
 _SETTLED_FRAMES = 3

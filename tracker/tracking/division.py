@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tracker.mixture.kernels import kernel
+from tracker.mixture.logistic import logit
 from tracker.structures import FloatArray
 
 HELD = 1.0
@@ -116,7 +117,7 @@ def _fit(
             return gain, share, distance
         direction = solved / (1.0 - q)
         middle = 0.5 * (1.0 - 2.0 * share) * (distance @ direction)
-        log_odds = math.log(share / (1.0 - share))
+        log_odds = logit(share)
         last = n == _ROUNDS
         first, x, y, log_likelihood = 0.0, 0.0, 0.0, 0.0
         for i in range(len(points)):

@@ -19,6 +19,7 @@ import numpy as np
 
 from tracker.mixture.exclusive import banked
 from tracker.mixture.kernels import kernel
+from tracker.mixture.logistic import logit, logits
 from tracker.structures import FloatArray, IntArray
 from tracker.tracking.gating import Grid, box_area, grid_of, overlapping_pairs, overlaps_among
 from tracker.tracking.motion import edges, measured_coordinates
@@ -29,6 +30,9 @@ Graph: TypeAlias = tuple[IntArray, IntArray, FloatArray]
 
 LOG_2PI = math.log(2.0 * math.pi)
 LOG_ODDS_LIMIT = 50.0
+LOWEST_SCORE, HIGHEST_SCORE = 0.01, 0.99
+"""What scores count as that are beyond: detectors are not as sure as they say."""
+LOWEST_DETECTION_PROBABILITY, HIGHEST_DETECTION_PROBABILITY = 0.02, 0.98
 TEACHER = 0.7
 """Responsibility from which an object of round 1 teaches the others in round 2."""
 TEACHER_HITS = 3
@@ -38,11 +42,6 @@ LARGEST_COVER = 0.95
 """Share of an object that may count as covered: some detectors see who is wholly hidden."""
 NEGLIGIBLE_SHIFT = 1e-3
 """Probability of a moving image below which nothing is shifted, which spares a still camera the second look."""
-
-
-@kernel()
-def _logit(probability: float) -> float:
-    return math.log(probability / (1.0 - probability))
 
 
 class Observed(NamedTuple):
@@ -81,15 +80,20 @@ def observe(boxes_xyxy: FloatArray, scores: FloatArray, labels: IntArray, p: Rec
             n += 1
     boxes, heard_scores, heard_labels = np.empty((n, 4)), np.empty(n), np.empty(n, np.int64)
     score_evidence = np.empty(n)
-    neutral = _logit(p.score_neutral)
+    neutral = logit(p.score_neutral)
     for r in range(n):
         j = detection[r]
         for i in range(4):
             boxes[r, i] = boxes_xyxy[j, i]
         heard_scores[r], heard_labels[r] = scores[j], labels[j]
-        score_evidence[r] = p.score_weight * (_logit(min(max(scores[j], 0.01), 0.99)) - neutral)
+        score_evidence[r] = p.score_weight * (logit(min(max(scores[j], LOWEST_SCORE), HIGHEST_SCORE)) - neutral)
     measured = measured_coordinates(boxes, p.anchor)
     return Observed(detection[:n], grid_of(boxes), measured, heard_scores, heard_labels, score_evidence)
+
+
+def score_logits(scores: FloatArray) -> FloatArray:
+    """Return the log odds of scores, bounded as in :func:`observe`."""
+    return logits(np.clip(scores, LOWEST_SCORE, HIGHEST_SCORE))
 
 
 @kernel(inline="always")
@@ -157,7 +161,7 @@ def detection_probability(predicted: Records, cover: FloatArray, p: Record) -> F
         value = p.detection_probability * (1.0 - p.hiding * min(cover[k], LARGEST_COVER))
         if predicted[k].missed_tau > 0.0:
             value *= p.detection_decay ** predicted[k].missed_tau
-        probability[k] = min(max(value, 0.02), 0.98)
+        probability[k] = min(max(value, LOWEST_DETECTION_PROBABILITY), HIGHEST_DETECTION_PROBABILITY)
     return probability
 
 
@@ -262,7 +266,7 @@ def pair_log_odds(row_start: IntArray, log_likelihood: FloatArray, visible: Floa
     for k in range(len(row_start) - 1):
         if row_start[k] < row_start[k + 1]:
             if visible[k] != in_view:  # it is the same for all in plain view
-                in_view, base = visible[k], _logit(visible[k])
+                in_view, base = visible[k], logit(visible[k])
             for e in range(row_start[k], row_start[k + 1]):
                 log_odds[e] = min(max(base + log_likelihood[e], -LOG_ODDS_LIMIT), LOG_ODDS_LIMIT)
     return log_odds

@@ -12,10 +12,11 @@ import math
 import numpy as np
 
 from tracker.mixture.kernels import kernel
+from tracker.mixture.logistic import logit
 from tracker.structures import FloatArray, IntArray
 from tracker.tracking.evidence import Observed
 from tracker.tracking.gating import Grid, box_area, grid_of, overlapping_pairs
-from tracker.tracking.motion import measurement_variance
+from tracker.tracking.motion import box_scale, measurement_variance
 from tracker.tracking.state import (
     CHAIN_LENGTH,
     COMPONENT,
@@ -144,8 +145,8 @@ def score_bin(score: float) -> int:
 def object_probability(counted: Record, b: int, birth_score: float) -> float:
     """Return the probability that a detection of score bin ``b`` is an object: a class's counts on top of a prior."""
     low = LOWEST_BIN + SCORE_BIN_WIDTH * b
-    logit = math.log(BIRTH_POSTERIOR / (1.0 - BIRTH_POSTERIOR)) + PRIOR_SLOPE * (low - birth_score)
-    prior = 1.0 / (1.0 + math.exp(-logit))
+    log_odds = logit(BIRTH_POSTERIOR) + PRIOR_SLOPE * (low - birth_score)
+    prior = 1.0 / (1.0 + math.exp(-log_odds))
     objects, clutter = counted.objects[b], counted.clutter[b]
     return (objects + PRIOR_COUNT * prior) / (objects + clutter + PRIOR_COUNT)
 
@@ -325,7 +326,7 @@ def newborn(
         c.status = 1 if p.confirmation_hits <= 1 else 0
         c.label = labels[j]
         c.hits = 1
-        c.scale = math.sqrt(max(measured[j, 2], 1.0) * max(measured[j, 3], 1.0))
+        c.scale = box_scale(measured[j, 2], measured[j, 3])
         for i in range(4):
             c.mean[i], c.box[i] = measured[j, i], boxes[j, i]
             c.p00[i] = measurement_variance(i, c.scale, scene, p)

@@ -59,6 +59,12 @@ def bring_to_step(p: Record, tau: float) -> None:
 
 
 @kernel()
+def box_scale(width: float, height: float) -> float:
+    """Return an object's scale g = sqrt(width x height), each side at least 1 px."""
+    return math.sqrt(max(width, 1.0) * max(height, 1.0))
+
+
+@kernel()
 def predict(components: Records, scene: Records, affine: FloatArray, tau: float, p: Record, predicted: Records) -> None:
     """Move every component by the elapsed time and widen it: the warm start and the prior of this frame.
 
@@ -106,7 +112,7 @@ def predict(components: Records, scene: Records, affine: FloatArray, tau: float,
         c.velocity[3] *= keep
         for i in range(4):
             c.mean[i] += tau * c.velocity[i]
-        c.scale = math.sqrt(max(c.mean[2], 1.0) * max(c.mean[3], 1.0))
+        c.scale = box_scale(c.mean[2], c.mean[3])
         own = c.scale * math.exp(c.log_noise_factor)
         for i in range(4):
             s = noise[i] * (own if i < 2 else c.scale)
