@@ -44,7 +44,7 @@ def read_only(values: ArrayLike, dtype: DTypeLike, shape: tuple[int | None, ...]
     return array
 
 
-class _Rows:
+class RowAligned:
     """What all structs of row-aligned arrays can do."""
 
     __slots__ = ("_derive", "_rows")
@@ -83,7 +83,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Detections(_Rows):
+class Detections(RowAligned):
     """What a detector saw in one frame.
 
     Parameters
@@ -293,7 +293,7 @@ DERIVED = ("covariances", "continuity")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tracks(_Rows):
+class Tracks(RowAligned):
     """Objects as reported for one frame, a row each.
 
     Parameters

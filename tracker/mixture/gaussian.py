@@ -16,14 +16,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.structures import FloatArray, IntArray, _Rows, read_only
+from tracker.structures import FloatArray, IntArray, RowAligned, read_only
 
 _BLOCK = 1 << 18
 """Numbers worked on at a time: few enough to stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Mixture(_Rows):
+class Mixture(RowAligned):
     """A mixture of K Gaussians in D dimensions over a uniform background.
 
     Parameters

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tracker.mixture.gaussian import Mixture, row_index
-from tracker.structures import FloatArray, _Rows, read_only
+from tracker.structures import FloatArray, RowAligned, read_only
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prior(_Rows):
+class Prior(RowAligned):
     """What is believed of each component beforehand, told as imaginary observations; counts of 0 say nothing.
 
     With a = ``weight_counts``, (kappa, m) = ``mean_counts``, ``means`` and (c, C) = ``covariance_counts``,

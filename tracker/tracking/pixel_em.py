@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tracker.config import PixelsConfig
 from tracker.geometry import areas, cxywh_to_xyxy, intersections
 from tracker.mixture.kernels import kernel
-from tracker.structures import FloatArray, Foreground, IntArray, _Rows
+from tracker.structures import FloatArray, Foreground, IntArray, RowAligned
 from tracker.tracking.blobs import measurement_variances
 from tracker.tracking.state import Records
 
@@ -27,7 +27,7 @@ _OVERLAP = 0.7  # share of a box within another from which an object may be need
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BlobPrior(_Rows):
+class BlobPrior(RowAligned):
     """What is believed of each blob before the frame's pixels are seen, in the sense of :class:`tracker.mixture.Prior`.
 
     With mu_0, C the mean and covariance, kappa and c their counts and m_0 the expected mass, the log density is
