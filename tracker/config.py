@@ -23,6 +23,8 @@ NotNegative: TypeAlias = Annotated[float, Field(ge=0.0)]
 Point: TypeAlias = tuple[float, float]
 ClassChoice: TypeAlias = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 """A class by name or number."""
+ScoreScale: TypeAlias = Literal["unit", "percent", "logit"]
+"""What the scores of a file are: 0 to 1; 0 to 100; log odds or a raw margin, any number."""
 RegionName: TypeAlias = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f]*$")]
 PerCoordinate: TypeAlias = tuple[float, float, float, float]
 PositivePerCoordinate: TypeAlias = tuple[Positive, Positive, Positive, Positive]
@@ -129,6 +131,11 @@ class RecordedConfig(_Section):
     classes: tuple[ClassChoice, ...] = Field((), description="classes to keep, by name or number; all when empty")
     class_names: dict[int, str] = Field(
         {}, description="names of the file's classes by number, e.g. {0: person, 2: car}, where it has none or others"
+    )
+    score_scale: ScoreScale = Field(
+        "unit",
+        description="what the file's scores are: unit, 0..1, as in a run's detections.txt; percent, 0..100; logit, "
+        "log odds or a raw margin, squashed by the logistic function",
     )
 
 
