@@ -23,6 +23,8 @@ NotNegative: TypeAlias = Annotated[float, Field(ge=0.0)]
 Point: TypeAlias = tuple[float, float]
 ClassChoice: TypeAlias = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 """A class by name or number."""
+ScoreScale: TypeAlias = Literal["unit", "percent", "logit"]
+"""What the scores of a file are: 0 to 1; 0 to 100; log odds or a raw margin, any number."""
 RegionName: TypeAlias = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f]*$")]
 PerCoordinate: TypeAlias = tuple[float, float, float, float]
 PositivePerCoordinate: TypeAlias = tuple[Positive, Positive, Positive, Positive]
@@ -129,6 +131,11 @@ class RecordedConfig(_Section):
     classes: tuple[ClassChoice, ...] = Field((), description="classes to keep, by name or number; all when empty")
     class_names: dict[int, str] = Field(
         {}, description="names of the file's classes by number, e.g. {0: person, 2: car}, where it has none or others"
+    )
+    score_scale: ScoreScale = Field(
+        "unit",
+        description="what the file's scores are: unit, 0..1, as in a run's detections.txt; percent, 0..100; logit, "
+        "log odds or a raw margin, squashed by the logistic function",
     )
 
 
@@ -434,6 +441,48 @@ class TrackingConfig(_Section):
     forecast: ForecastConfig = ForecastConfig()
 
 
+_IDLE: Mapping[str, frozenset[str]] = {
+    "boxes": frozenset({"tracking.pixels"}),
+    "pixels": frozenset(
+        {
+            "tracking.class_agnostic",
+            "tracking.motion.anchor",
+            "tracking.motion.measurement_noise",
+            "tracking.motion.process_noise",
+            "tracking.association.responsibilities",
+            "tracking.association.rounds",
+            "tracking.association.direction",
+            "tracking.time_laws.direction_exponent",
+            "tracking.time_laws.gate_growth",
+            "tracking.time_laws.steady_tau",
+            "tracking.time_laws.learning_exponent",
+            "tracking.refinement",
+            "tracking.adaptation.process_rate",
+            "tracking.adaptation.correlation",
+            "tracking.adaptation.object_rate",
+            "tracking.adaptation.persistence",
+            "tracking.lifecycle.learn_birth_score",
+            "tracking.lifecycle.veto_iou",
+            "tracking.likeness",
+            "tracking.uncertainty.score",
+            "tracking.uncertainty.scene",
+            "tracking.uncertainty.lag",
+            "tracking.uncertainty.coasting",
+            "tracking.uncertainty.spread",
+            "tracking.uncertainty.coasting_scene",
+            "tracking.uncertainty.surprise",
+            "tracking.uncertainty.speed",
+        }
+    ),
+}
+"""By what is observed, the keys and sections that a run makes no use of: objects are not followed by them."""
+
+_OF_REFINING = frozenset(
+    {"tracking.motion.anchor", "tracking.motion.measurement_noise", "tracking.motion.process_noise"}
+)
+"""Keys by which tracks are refined, whatever they were made from."""
+
+
 class LiveConfig(_Section):
     """Cameras and streams."""
 
@@ -530,6 +579,26 @@ class Config(_Section):
     overlay: OverlayConfig = OverlayConfig()
     live: LiveConfig = LiveConfig()
     regions: RegionsConfig = RegionsConfig()
+
+
+def idle_keys(config: Config) -> list[str]:
+    """Return the keys that are not at their defaults, but have no effect on a run of this configuration."""
+    tracking = config.tracking
+    idle = _IDLE[tracking.observations] - (_OF_REFINING if tracking.smoothing == "offline" else frozenset())
+    return [
+        key
+        for key in _differing(tracking, TrackingConfig(), "tracking.")
+        if any(f"{key}.".startswith(f"{section}.") for section in idle)
+    ]
+
+
+def _differing(section: BaseModel, usual: BaseModel, prefix: str) -> Iterator[str]:
+    for name, value in section:
+        default = getattr(usual, name)
+        if isinstance(value, BaseModel):
+            yield from _differing(value, default, f"{prefix}{name}.")
+        elif value != default:
+            yield prefix + name
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import signal
@@ -249,6 +250,51 @@ def test_classes_that_are_not_there_are_told(
     assert done.returncode == code
     assert done.stderr.startswith(said)
     assert len(done.stderr.splitlines()) == bool(said)
+
+
+def rescaled(recorded: Path, score: float) -> str:
+    """Return the rows of the recorded detections, whose scores are .9, with another score."""
+    return recorded.read_text().replace(",0.9\n", f",{score!r}\n")
+
+
+def test_scores_of_another_scale_are_read_by_every_command(track: Track, cwd: Path, recorded: Path) -> None:
+    (cwd / "det.txt").write_text(rescaled(recorded, 90.0))
+    (cwd / "truth.txt").write_text("".join(f"{n},1,{2 * n - 2},20,14,30,1,1,1\n" for n in range(1, 31)))
+    three = (f"{n},{k},{2 * n + 9 * k},20,14,30,1\n" for n in range(1, 31) for k in (1, 2, 3))
+    (cwd / "three.txt").write_text("".join(three))
+    (cwd / "percent.yaml").write_text("detection: {recorded: {score_scale: percent}}\n")
+    commands = [
+        ("--fps", "10", "-o", "out"),
+        ("refine", "--tracks", "three.txt", "--fps", "10", "-o", "refined.txt"),
+        ("anomaly", "--tracks", "three.txt", "--fps", "10", "-o", "odd.csv"),
+        ("report", "--truth", "truth.txt", "--tracks", "three.txt", "-o", "page.html"),
+        ("fit", "--fps", "10", "-o", "fitted.yaml"),
+    ]
+    for command in commands:
+        given = (*command, "--detections", "det.txt")
+        refused = track(*given)
+        assert (refused.returncode, refused.stderr) == (
+            2,
+            "error: det.txt:1: score is 90; a score is in [0, 1]; "
+            "detection.recorded.score_scale=percent or logit reads others\n",
+        ), command
+        done = track(*given, "--config", "percent.yaml")
+        if command[0] == "fit":  # one object of 30 frames was read, and is too little to learn from
+            assert "det.txt: has 30 frames with 30 detections scored 0.2 or more" in done.stderr
+        else:
+            assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("scale", "score"), [("percent", 90.0), ("logit", math.log(9.0))])
+def test_scores_of_another_scale_give_the_same_tracks(
+    scale: str, score: float, track: Track, cwd: Path, recorded: Path
+) -> None:
+    (cwd / "det.txt").write_text(rescaled(recorded, score))
+    settings = ("--fps", "10", "--diagnostics", "--set", f"detection.recorded.score_scale={scale}")
+    assert track("--detections", "det.txt", *settings, "-o", "scaled").returncode == 0
+    assert track("--detections", recorded, *settings[:3], "-o", "plain").returncode == 0
+    for name in ("tracks.txt", "detections.txt"):
+        assert (cwd / "scaled" / name).read_bytes() == (cwd / "plain" / name).read_bytes()
 
 
 # ------------------------------------------------------------------------------------------ bad input

@@ -41,3 +41,20 @@ def test_recorded_detections_are_no_pixels(track: Track, cwd: Path) -> None:
     (line,) = done.stderr.splitlines()
     assert "tracking.observations is pixels: recorded detections are boxes" in line
     assert not (cwd / "out").exists()
+
+
+def test_keys_without_effect_are_told(track: Track, cwd: Path) -> None:
+    keys = ("--set", "tracking.association.rounds=3", "--set", "tracking.refinement.common_motion=false")
+    arguments = ("--video", PLAZA / "plaza.mp4", "--frames", 5, "--no-video", "--set", "tracking.pixels.rounds=3")
+    done = track(*arguments, *keys, *PIXELS, "--output", "pixels")
+    named = "tracking.association.rounds, tracking.refinement.common_motion have no effect"
+    assert (done.returncode, done.stderr) == (0, f"tracking.observations is pixels: {named}\n")
+    again = track(*arguments, "--config", "pixels/run.yaml", "--set", "tracking.observations=boxes")
+    assert again.returncode == 0
+    assert again.stderr == "tracking.observations is boxes: tracking.pixels.rounds has no effect\n"
+
+
+def test_a_live_run_tells_keys_without_effect(track: Track, cwd: Path, clip: Path) -> None:
+    done = track("live", "--camera", clip, "--set", "tracking.pixels.rounds=3", "--record", "out")
+    assert done.returncode == 0
+    assert "tracking.observations is boxes: tracking.pixels.rounds has no effect\n" in done.stderr

@@ -148,6 +148,14 @@ def test_adapters_import_none_of_the_libraries() -> None:
     assert not {"ultralytics", "supervision", "torch", "torchvision", "cv2"} & set(done.stdout.split())
 
 
+def test_scores_of_files_may_be_of_another_scale(tmp_path: Path) -> None:
+    kitti, mot = tmp_path / "kitti.txt", tmp_path / "mot.txt"
+    kitti.write_text("4 -1 Car -1 -1 -10 10 20 30 60 -1 -1 -1 -1000 -1000 -1000 -10 25\n")
+    mot.write_text("5,-1,10,20,20,40,0\n")
+    assert from_kitti(kitti, "percent")[5].scores.tolist() == [0.25]
+    assert from_motchallenge(mot, "logit")[5].scores.tolist() == [0.5]
+
+
 def test_files_by_frame(tmp_path: Path) -> None:
     kitti, mot = tmp_path / "kitti.txt", tmp_path / "mot.txt"
     kitti.write_text("4 -1 Car -1 -1 -10 10 20 30 60 -1 -1 -1 -1000 -1000 -1000 -10 0.25\n")

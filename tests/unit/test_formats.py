@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tracker.config import ScoreScale
 from tracker.errors import FormatError, OutputError
 from tracker.formats.catalogue import (
     FORMATS,
@@ -477,7 +478,10 @@ def test_bad_rows_of_kitti(tmp_path: Path, row: str, problem: str) -> None:
     ("row", "problem"),
     [
         ("0 1 Car 0 0 0 3 2 1 4 0 0 0 0 0 0 0 0.5", "box is 3, 2, -2, 2; width and height must be positive"),
-        ("0 1 Car 0 0 0 1 2 3 4 0 0 0 0 0 0 0 1.5", "score is 1.5; a score is in [0, 1]"),
+        (
+            "0 1 Car 0 0 0 1 2 3 4 0 0 0 0 0 0 0 1.5",
+            "score is 1.5; a score is in [0, 1]; detection.recorded.score_scale=percent or logit reads others",
+        ),
         ("-1 1 Car 0 0 0 1 2 3 4 0 0 0 0 0 0 0 1", "frame is -1; frames are whole numbers from 0"),
         ("0 1 Car 0 0 0 1 2 3 4 0 0 0 0 0 0 0", "has 17 columns; line 1 has 18"),
     ],
@@ -487,6 +491,62 @@ def test_bad_rows_of_detections_as_kitti_labels(tmp_path: Path, row: str, proble
     with pytest.raises(FormatError) as caught:
         read_recorded(path)
     assert str(caught.value) == f"{path}:5: {problem}"
+
+
+MOT_ROW = "1,-1,1,2,3,4,{}\n"
+KITTI_ROW = "0 1 Car 0 0 0 1 2 3 4 0 0 0 0 0 0 0 {}\n"
+
+
+@pytest.mark.parametrize("row", [MOT_ROW, KITTI_ROW])
+@pytest.mark.parametrize(
+    ("scale", "stated", "scores"),
+    [
+        ("unit", ["0", "0.87", "1"], [0.0, 0.87, 1.0]),
+        ("percent", ["0", "87", "100"], [0.0, 0.87, 1.0]),
+        # Log odds of log 3 are 3 to 1; those of 1000 are as sure as can be, and overflow nowhere.
+        ("logit", ["0", str(np.log(3.0)), str(-np.log(3.0)), "1000", "-1000"], [0.5, 0.75, 0.25, 1.0, 0.0]),
+    ],
+)
+def test_scores_of_detections_are_brought_to_0_to_1(
+    tmp_path: Path, row: str, scale: ScoreScale, stated: list[str], scores: list[float]
+) -> None:
+    path = _file(tmp_path, "a.txt", "".join(map(row.format, stated)))
+    with np.errstate(all="raise"):
+        found = read_recorded(path, scale)[0][1]
+    np.testing.assert_allclose(found.scores, scores, rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("row", [MOT_ROW, KITTI_ROW])
+@pytest.mark.parametrize(
+    ("scale", "score", "problem"),
+    [
+        (
+            "unit",
+            "87",
+            "score is 87; a score is in [0, 1]; detection.recorded.score_scale=percent or logit reads others",
+        ),
+        (
+            "percent",
+            "100.5",
+            "score is 100.5; a score in percent is in [0, 100]; detection.recorded.score_scale=logit reads others",
+        ),
+        (
+            "percent",
+            "-1",
+            "score is -1; a score in percent is in [0, 100]; detection.recorded.score_scale=logit reads others",
+        ),
+        ("percent", "inf", "score is inf; it must be finite"),
+        ("logit", "nan", "score is nan; it must be finite"),
+        ("logit", "-inf", "score is -inf; it must be finite"),
+    ],
+)
+def test_scores_that_are_not_of_the_scale(
+    tmp_path: Path, row: str, scale: ScoreScale, score: str, problem: str
+) -> None:
+    path = _file(tmp_path, "a.txt", row.format(1) + row.format(score))
+    with pytest.raises(FormatError) as caught:
+        read_recorded(path, scale)
+    assert str(caught.value) == f"{path}:2: {problem}"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tracker.evaluation.heat import Doors, doors, heat, passages, velocities
-from tracker.evaluation.maps import WHAT, heat_map, hue_wheel, surprise_map, unit_of
+from tracker.evaluation.maps import WHAT, _free_height, heat_map, hue_wheel, surprise_map, unit_of
 from tracker.formats.table import TrackTable
 
 # At 10 Hz, one object in frames 1 and 2: feet at (15, 25), then (25, 25); cells of 10 px.
@@ -144,6 +144,44 @@ def test_unusual_tracks_are_drawn_in_order() -> None:
     yellow = (plot[..., 2] > 200) & (plot[..., 1] > 200) & (plot[..., 0] < 120)
     assert yellow.sum() > 500
     assert np.median(np.nonzero(yellow)[0]) < 120, "the rare one lies in the upper half"
+
+
+def test_a_track_of_one_row_is_drawn() -> None:
+    data = surprise_map([(np.array([[350.0, 120.0, 3.0]]), "1")], (700, 240), np.zeros((240, 700, 3), np.uint8))
+    blue, green, red = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[120, 350].astype(int)
+    assert min(red, green) > blue + 100, "yellow, as the rarest are"
+
+
+def test_what_is_most_unusual_is_not_smoothed_away() -> None:
+    steady = np.column_stack([np.linspace(20, 600, 30), np.full(30, 200.0), np.zeros(30)])
+    jump = steady.copy()
+    jump[15] = 320.0, 60.0, 3.0
+    ground = np.zeros((240, 700, 3), np.uint8)
+    plain, shown = (
+        cv2.imdecode(np.frombuffer(surprise_map([(p, "")], (700, 240), ground), np.uint8), cv2.IMREAD_COLOR)
+        for p in (steady, jump)
+    )
+    beside = (slice(80, 150), slice(300, 340))  # of the way there
+    assert plain[beside].max() == 0
+    assert shown[beside].max() > 150
+
+
+@pytest.mark.parametrize("what", WHAT)
+@pytest.mark.parametrize("width", [768, 1920, 3840])
+def test_legends_end_before_the_picture_does(what: str, width: int) -> None:
+    size_px = (width, width // 4)
+    table = TrackTable([1, 2, 3], [1, 1, 1], [[5.0, 5.0, 9.0, 20.0], [6.0, 5.0, 9.0, 20.0], [7.0, 5.0, 9.0, 20.0]])
+    grid = heat(table, 10.0, size_px, width / 64)
+    data = heat_map(grid, what, size_px, np.zeros((size_px[1], width, 3), np.uint8))
+    strip = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[size_px[1] + 4 :]
+    assert np.ptp(strip[:, -6:].reshape(-1, 3), axis=0).max() == 0
+
+
+def test_labels_lie_on_nothing_else() -> None:
+    assert _free_height(50.0, 100.0, 20.0, 10.0, 200.0, []) == 90.0
+    assert _free_height(50.0, 100.0, 20.0, 10.0, 200.0, [(60.0, 88.0, 20.0)]) == 75.0
+    assert _free_height(50.0, 100.0, 20.0, 10.0, 200.0, [(95.0, 88.0, 20.0)]) == 90.0, "it is beside"
+    assert _free_height(50.0, 8.0, 20.0, 10.0, 200.0, [(50.0, 8.0, 5.0)]) == 18.0, "there is no room above"
 
 
 def test_the_unit_is_a_round_number() -> None:

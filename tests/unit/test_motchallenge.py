@@ -140,9 +140,15 @@ def test_the_eighth_column_is_the_class_where_it_holds_classes(
         ("1,-1,10,20,0,40,0.5", "box is 10, 20, 0, 40; width and height must be positive"),
         ("1,-1,10,20,30,-4,0.5", "box is 10, 20, 30, -4; width and height must be positive"),
         ("1,-1,1e9,20,1e-9,40,0.5", "box is 1e+09, 20, 1e-09, 40; width and height must be positive"),
-        ("1,-1,10,20,30,40,1.01", "score is 1.01; a score is in [0, 1]"),
-        ("1,-1,10,20,30,40,-1", "score is -1; a score is in [0, 1]"),
-        ("1,-1,10,20,30,40,nan", "score is nan; a score is in [0, 1]"),
+        (
+            "1,-1,10,20,30,40,1.01",
+            "score is 1.01; a score is in [0, 1]; detection.recorded.score_scale=percent or logit reads others",
+        ),
+        (
+            "1,-1,10,20,30,40,-1",
+            "score is -1; a score is in [0, 1]; detection.recorded.score_scale=percent or logit reads others",
+        ),
+        ("1,-1,10,20,30,40,nan", "score is nan; it must be finite"),
     ],
 )
 def test_a_bad_row_is_named_with_its_line(tmp_path: Path, row: str, problem: str) -> None:

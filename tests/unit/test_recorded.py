@@ -51,6 +51,19 @@ def test_classes_are_chosen(config: RecordedConfig, scores: list[float]) -> None
     assert RecordedDetector(MIXED, config).at(2).scores.tolist() == scores
 
 
+def test_all_frames_at_once_are_those_of_the_classes_chosen() -> None:
+    every = RecordedDetector(MIXED | {5: Detections([[0, 0, 1, 1]], [0.4], [2])}, choosing("0")).every()
+    assert {frame: rows.scores.tolist() for frame, rows in every.items()} == {2: [0.1, 0.3], 5: []}
+
+
+def test_scores_of_a_file_are_of_the_scale_that_is_stated(tmp_path: Path) -> None:
+    path = tmp_path / "det.txt"
+    path.write_text("1,-1,0,0,1,1,87\n")
+    assert RecordedDetector(path, RecordedConfig(score_scale="percent")).at(1).scores.tolist() == [0.87]
+    given = RecordedDetector(MIXED, RecordedConfig(score_scale="percent"))  # never out of [0, 1] in the first place
+    assert given.at(2) is MIXED[2]
+
+
 def test_names_are_those_of_the_file_unless_stated(tmp_path: Path) -> None:
     kitti = tmp_path / "kitti.txt"
     kitti.write_text("1 -1 Car -1 -1 -10 0 0 1 1 -1 -1 -1 -1000 -1000 -1000 -10 1\n")

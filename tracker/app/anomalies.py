@@ -10,11 +10,11 @@ import numpy as np
 from tracker.app.checks import Notice, Progress
 from tracker.app.mapping import Scene, read_scene
 from tracker.config import Config
+from tracker.detection.recorded import RecordedDetector
 from tracker.errors import FormatError, counted
 from tracker.evaluation.heat import feet
 from tracker.evaluation.maps import surprise_map
 from tracker.evaluation.surprise import FEWEST_TRACKS, Ordinary, Surprise, features_of, surprise, typical_size
-from tracker.formats.catalogue import read_recorded
 from tracker.formats.files import write_whole
 from tracker.formats.table import TrackTable
 from tracker.geometry import intersection_over_union, xyxy_to_ltwh
@@ -98,7 +98,7 @@ def find_anomalies(
     config
         Gives the rate where none is known.
     detections
-        File of detections.
+        File of detections, read as ``detection.recorded`` says.
     picture
         The PNG of the most unusual tracks; none is drawn when left out.
     shown
@@ -112,6 +112,7 @@ def find_anomalies(
         For input that cannot be used, also where fewer than three tracks have several rows, and for output that cannot
         be written.
     """
+    seen = None if detections is None else RecordedDetector(detections, config.detection.recorded)
     scene = read_scene(tracks, config, video=video, frame_rate_hz=frame_rate_hz, notice=notice)
     table = scene.table
     moving = int(np.count_nonzero(np.unique_counts(table.ids).counts > 1))
@@ -125,7 +126,7 @@ def find_anomalies(
     progress("learning what is ordinary", 0, None)
     found, ordinary = surprise(table, scene.frame_rate_hz)
     text = _rows(table, found.scores, found.p)
-    untracked = None if detections is None else _untracked(detections, table)
+    untracked = None if seen is None else _untracked(seen, table)
     if untracked is not None:
         text += _rows(untracked, *_judged(untracked, ordinary, table))
     progress("drawing", 0, None)
@@ -171,11 +172,11 @@ def _rows(table: TrackTable, scores: np.ndarray, p: np.ndarray) -> str:
     )
 
 
-def _untracked(detections: Path, table: TrackTable) -> TrackTable:
-    """Return the detections that overlap no track of their frame by half."""
+def _untracked(seen: RecordedDetector, table: TrackTable) -> TrackTable:
+    """Return those of the detections that overlap no track of their frame by half."""
     frames, boxes = [], []
-    for frame, seen in read_recorded(detections)[0].items():
-        ltwh = xyxy_to_ltwh(seen.boxes_xyxy)
+    for frame, boxes_seen in seen.every().items():
+        ltwh = xyxy_to_ltwh(boxes_seen.boxes_xyxy)
         overlap = intersection_over_union(ltwh, table.boxes_ltwh[table.frames == frame])
         free = ltwh[overlap.max(axis=1, initial=0.0) < _TRACKED_IOU]
         frames.append(np.full(len(free), frame))

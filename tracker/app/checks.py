@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from tracker.config import Config, idle_keys
 from tracker.formats.table import TrackTable
 from tracker.media.sources import VideoSource
 from tracker.structures import FloatArray
@@ -33,6 +34,13 @@ def once(notice: Notice) -> Notice:
             notice(line)
 
     return tell
+
+
+def tell_idle_keys(config: Config, notice: Notice) -> None:
+    """Tell where keys were changed that have no effect on what objects are followed by."""
+    if idle := idle_keys(config):
+        verb = "have" if len(idle) > 1 else "has"
+        notice(f"tracking.observations is {config.tracking.observations}: {', '.join(idle)} {verb} no effect")
 
 
 def tell_unknown_motion(source: str, motion: Mapping[int, FloatArray], frames: Collection[int], notice: Notice) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from tracker.app.checks import COUNT_SLACK_S, Notice, tell_unknown_motion
+from tracker.app.checks import COUNT_SLACK_S, Notice, tell_idle_keys, tell_unknown_motion
 from tracker.app.rates import same_rate, settle_rate_hz
 from tracker.config import Config
 from tracker.detection.base import Detector, NeuralDetector, Segmenter
@@ -139,6 +139,7 @@ def open_input(job: Job, stop: threading.Event | None = None, notice: Notice = l
     """
     stop = stop or threading.Event()
     segmenter = chosen_segmenter(job)
+    tell_idle_keys(job.config, notice)
     motion = job.camera_motion or {}
     recorded = recorded_detector(job, notice)
     if isinstance(motion, Path):

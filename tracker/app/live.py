@@ -21,6 +21,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from tracker.app.checks import tell_idle_keys
 from tracker.app.fans import fan_maker
 from tracker.app.hub import Event, Hub, LiveFrame, LiveStats, State
 from tracker.app.inputs import (
@@ -248,6 +249,7 @@ class _Follower:
         self._camera = CameraMotionEstimator() if estimates_camera_motion(self._job) else None
         self._limit = job.config.live.detector_failures
         self._segmenter = chosen_segmenter(self._job)
+        tell_idle_keys(job.config, notice)
         self._tracker = Tracker(job.config) if self._segmenter is None else PixelTracker(job.config)
         self._foretell = fan_maker(job.config) if with_fans else None
         self._extract = feature_extractor(job.config)

@@ -11,8 +11,9 @@ import numpy as np
 from tracker.app.checks import Notice, Progress, tell_unknown_motion
 from tracker.app.rates import settle_rate_hz
 from tracker.config import Config
+from tracker.detection.recorded import RecordedDetector
 from tracker.errors import FormatError
-from tracker.formats.catalogue import read_recorded, read_tables, write_table
+from tracker.formats.catalogue import read_tables, write_table
 from tracker.formats.motchallenge import read_camera_motion
 from tracker.formats.table import TrackTable, demand_near, naming_rows
 from tracker.geometry import ltwh_to_xyxy, xyxy_to_ltwh
@@ -107,7 +108,7 @@ def refine_file(
     sequence, table = next(iter(tables.items()))
     with naming_rows(tracks, lambda row: f"row {row + 1}"):
         demand_near(table.frames)
-    found = None if detections is None else read_recorded(detections)[0]
+    found = None if detections is None else RecordedDetector(detections, config.detection.recorded).every()
     motion = None if camera_motion is None else read_camera_motion(camera_motion)
     rate_hz = settle_rate_hz(frame_rate_hz, [tracks, detections], config, notice)
     if motion is not None and len(table):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tracker.app.checks import Notice, Progress, once, tell_misfit
 from tracker.app.outputs import DETECTIONS, DIAGNOSTICS, TRACKS
+from tracker.config import RecordedConfig
+from tracker.detection.recorded import RecordedDetector
 from tracker.errors import FormatError, VideoError
 from tracker.evaluation.examples import Example, Shot, examples
 from tracker.evaluation.preparation import Criteria
@@ -65,6 +67,7 @@ def write_report(
     criteria: Criteria | None = None,
     video: Path | None = None,
     detections: Path | None = None,
+    recorded: RecordedConfig | None = None,
     rules: str = "",
     progress: Progress = lambda *_: None,
     notice: Notice = lambda _: None,
@@ -88,6 +91,8 @@ def write_report(
         ``SEQ.mp4``, ``SEQ/img1`` or ``SEQ``.
     detections
         What the trackers were given: a file, or a folder of ``SEQ/det/det.txt`` or ``SEQ.txt``.
+    recorded
+        How these are read.
     rules
         How the tracks are scored, in words.
     progress
@@ -105,7 +110,7 @@ def write_report(
     steps = len(sequences) * len(results)
     with ExitStack() as stack:
         videos = _open_videos(video, sequences, stack) if video is not None else {}
-        given = _find_detections(detections, sequences) if detections is not None else {}
+        given = _find_detections(detections, sequences, recorded or RecordedConfig()) if detections is not None else {}
         studies: list[Study] = []
         done = 0
         truths: dict[str, TrackTable] = {}
@@ -185,18 +190,20 @@ def _open_videos(video: Path, sequences: Sequence[str], stack: ExitStack) -> dic
     return opened
 
 
-def _find_detections(path: Path, sequences: Sequence[str]) -> dict[str, dict[int, Detections]]:
+def _find_detections(
+    path: Path, sequences: Sequence[str], recorded: RecordedConfig
+) -> dict[str, dict[int, Detections]]:
     """Read the detections of each sequence; a file belongs to a single one."""
     if path.is_file():
         if len(sequences) > 1:
             raise FormatError(path, None, f"is one file for {len(sequences)} sequences; name a folder")
-        return {sequences[0]: read_recorded(path)[0]}
+        return {sequences[0]: RecordedDetector(path, recorded).every()}
     found = {}
     for name in sequences:
         places = [place for place in (path / name / "det" / "det.txt", path / f"{name}.txt") if place.is_file()]
         if not places:
             raise FormatError(path, None, f"has no detections for {name}: neither {name}/det/det.txt nor {name}.txt")
-        found[name] = read_recorded(places[0])[0]
+        found[name] = RecordedDetector(places[0], recorded).every()
     return found
 
 

@@ -85,7 +85,7 @@ def _table(found: Anomalies, top: int) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
     for heading in ("id", "frames", "p", "due to", "most at frame", "x", "y"):
         table.add_column(heading, justify="left" if heading == "due to" else "right", no_wrap=True)
     for track in found.tracks[:top]:

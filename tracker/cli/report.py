@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tracker.cli.common import counting_bar
+from tracker.cli.common import ConfigOption, SetOption, counting_bar
 from tracker.cli.evaluate import MapOption, ProtocolName, ProtocolOption, criteria_of
 from tracker.cli.lines import show, tell
 from tracker.errors import counted
@@ -50,12 +50,14 @@ def report(
     renamed: MapOption = None,
     protocol: ProtocolOption = ProtocolName.OPEN,
     iou: Annotated[float, typer.Option(metavar="X", help="IoU from which a box is a hit.")] = 0.5,
+    config: ConfigOption = "default.yaml",
+    settings: SetOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
 ) -> None:
     """Say what went wrong in tracks, where and why, on one page that opens anywhere.
 
     What `track --diagnostics` left beside a tracks.txt adds whether the tracker's covariances were true, and what the
-    detector saw.
+    detector saw. Of the configuration, detection.recorded counts: how --detections are read.
 
     Example: track report --truth gt.txt --tracks a-tracks/tracks.txt b-tracks/tracks.txt --video in.mp4
     """
@@ -63,12 +65,14 @@ def report(
     called = _names(paths, names)
     criteria = criteria_of(classes, renamed, protocol, iou)
     from tracker.app.reporting import files_read, write_report
+    from tracker.config import find_config, load_config
     from tracker.evaluation.plots import MOST_RESULTS
     from tracker.formats.files import check_outputs
 
     if len(paths) > MOST_RESULTS:
         raise typer.BadParameter(f"are {len(paths)}; a page takes {MOST_RESULTS} at most", param_hint="--tracks")
-    check_outputs([(output, (".html", ".htm"))], files_read(truth, paths, video, detections))
+    check_outputs([(output, (".html", ".htm"))], [*files_read(truth, paths, video, detections), find_config(config)])
+    recorded = load_config(config, settings or ()).detection.recorded
     rules = f"a hit needs an IoU of {iou:g}"
     if protocol is not ProtocolName.OPEN:
         rules += f", rules of {protocol.value}"
@@ -82,6 +86,7 @@ def report(
             criteria=criteria,
             video=video,
             detections=detections,
+            recorded=recorded,
             rules=rules,
             progress=progress,
             notice=(lambda _: None) if quiet else tell,

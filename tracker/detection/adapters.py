@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 from tracker.formats.kitti import read_kitti_detections
 from tracker.formats.motchallenge import read_detections
 from tracker.structures import Detections
+
+if TYPE_CHECKING:
+    from tracker.config import ScoreScale
 
 __all__ = ["from_kitti", "from_motchallenge", "from_supervision", "from_torchvision", "from_ultralytics"]
 
@@ -76,28 +79,31 @@ def from_torchvision(output: Mapping[str, Any]) -> Detections:
     return _detections(output["boxes"], output.get("scores"), output.get("labels"))
 
 
-def from_motchallenge(path: Path | str) -> dict[int, Detections]:
+def from_motchallenge(path: Path | str, score_scale: ScoreScale = "unit") -> dict[int, Detections]:
     """Return the detections of a file of MOTChallenge text by frame number; frames without any are left out.
+
+    Scores are as :func:`tracker.formats.table.unit_scores` takes them.
 
     Raises
     ------
     FormatError
         As :func:`tracker.formats.motchallenge.read_classed_detections`.
     """
-    return read_detections(path)
+    return read_detections(path, score_scale)
 
 
-def from_kitti(path: Path | str) -> dict[int, Detections]:
+def from_kitti(path: Path | str, score_scale: ScoreScale = "unit") -> dict[int, Detections]:
     """Return the detections of a file of KITTI labels by frame number, the first being 1; ``DontCare`` is left out.
 
-    Classes are labelled as :data:`tracker.formats.kitti.CLASSES` says.
+    Classes are labelled as :data:`tracker.formats.kitti.CLASSES` says; scores are as
+    :func:`tracker.formats.table.unit_scores` takes them.
 
     Raises
     ------
     FormatError
         As :func:`tracker.formats.kitti.read_kitti_detections`.
     """
-    return read_kitti_detections(path)[0]
+    return read_kitti_detections(path, score_scale)[0]
 
 
 def _detections(boxes: Any, scores: Any, labels: Any) -> Detections:

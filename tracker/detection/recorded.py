@@ -22,7 +22,7 @@ class RecordedDetector:
     detections
         Detections by frame number, or a file of them, see :func:`tracker.formats.catalogue.read_recorded`.
     config
-        Which classes are kept, and what they are called.
+        Which classes are kept, and what they are called; of a file, what its scores are.
 
     Raises
     ------
@@ -35,7 +35,7 @@ class RecordedDetector:
     def __init__(self, detections: Mapping[int, Detections] | Path, config: RecordedConfig | None = None) -> None:
         config = config or RecordedConfig()
         if isinstance(detections, Path):
-            self._detections, names = read_recorded(detections)
+            self._detections, names = read_recorded(detections, config.score_scale)
             named = detections.name
         else:
             self._detections, named = dict(detections), "detections"
@@ -71,6 +71,10 @@ class RecordedDetector:
     def last_frame(self) -> int:
         """The last frame of which anything is recorded; 0 when nothing is."""
         return max(self._detections, default=0)
+
+    def every(self) -> dict[int, Detections]:
+        """Return the detections of each frame of which anything is recorded."""
+        return {index: self.at(index) for index in self._detections}
 
     def at(self, index: int) -> Detections:
         """Return the detections of frame ``index``; none where nothing is recorded."""

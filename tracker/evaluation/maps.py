@@ -182,7 +182,7 @@ def heat_map(
                 colors = LinearSegmentedColormap.from_list(label, [_PAPER, color])
                 solid = LinearSegmentedColormap.from_list(label, [color, color])
                 _lay(drawing.axes, heat, solid(share), 0.9 * np.clip(share, 0.0, 1.0) ** 0.6)
-                drawing.scale(colors, norm, f"{label}, objects per {unit_px} x {unit_px} px", 22 + 185 * n, 160)
+                drawing.scale(colors, norm, f"{label}, per {unit_px} x {unit_px} px", 22 + 185 * n, 160)
             if doors is not None:
                 _doors(drawing, doors)
         return drawing.png()
@@ -205,9 +205,10 @@ def surprise_map(
         shades = mpl.colormaps["plasma"](np.linspace(0.22, 1.0, 256))  # the darkest would be lost on the ground
         colors, norm = ListedColormap(shades.tolist(), "rare"), Normalize(0.0, 3.0, clip=True)
         text = drawing.text
-        taken: list[tuple[float, float, float]] = []
-        for path, _ in reversed(paths):
+        worst = [int(path[:, 2].argmax()) for path, _ in paths]
+        for (path, _), row in reversed(list(zip(paths, worst, strict=True))):
             smooth = uniform_filter1d(path, min(_SMOOTHED_ROWS, len(path)), axis=0, mode="nearest")
+            smooth[row] = path[row]  # what it is all about is not to be smoothed away
             drawing.axes.plot(*smooth[:, :2].T, color="#0b0c0f", linewidth=5.0 * text, alpha=0.6, zorder=3)
             pieces = np.stack([smooth[:-1, :2], smooth[1:, :2]], axis=1)
             drawing.axes.add_collection(
@@ -215,15 +216,26 @@ def surprise_map(
                     list(pieces), colors=colors(norm(smooth[1:, 2])), linewidths=3.0 * text, capstyle="round", zorder=3
                 )
             )
-        high_px, wide_px = 14.0 * text / drawing.zoom, 6.8 * text / drawing.zoom
-        for path, label in paths:
-            worst = int(path[:, 2].argmax())
+        high_px, wide_px = 14.0 * text / drawing.zoom, 7.3 * text / drawing.zoom
+        # Feet may be below the picture.
+        dots = [np.clip(path[row, :2], 0.0, size_px) for (path, _), row in zip(paths, worst, strict=True)]
+        taken = [(float(x), float(y), 0.5 * high_px) for x, y in dots]
+        for (path, label), row, (x, y) in zip(paths, worst, dots, strict=True):
+            # A track of one row is nothing but this.
+            drawing.axes.plot(
+                x,
+                y,
+                marker="o",
+                markersize=6.5 * text,
+                markerfacecolor=colors(norm(path[row, 2])),
+                markeredgecolor=_TEXT,
+                markeredgewidth=1.2 * text,
+                clip_on=False,
+                zorder=4,
+            )
             half = 0.5 * wide_px * len(label)
-            x_px = min(max(float(path[worst, 0]), half + 4), max(size_px[0] - half - 4, half + 4))
-            y_px = min(max(float(path[worst, 1]) - high_px, high_px), size_px[1] - high_px)
-            # Up, until it lies on no other label.
-            while any(abs(y_px - y) < high_px and abs(x_px - x) < half + other for x, y, other in taken):
-                y_px -= 0.5 * high_px
+            x_px = min(max(float(x), half + 4), max(size_px[0] - half - 4, half + 4))
+            y_px = _free_height(x_px, float(y), half, high_px, size_px[1], taken)
             taken.append((x_px, y_px, half))
             drawing.axes.text(
                 x_px,
@@ -243,6 +255,30 @@ def surprise_map(
         bar.outline.set_visible(False)
         panel.set_title("as rare as, of what was seen here", fontsize=8.5 * text, color=_TEXT, loc="left", pad=4 * text)
         return drawing.png()
+
+
+def _free_height(
+    x: float, y: float, half: float, high: float, bottom: float, taken: Sequence[tuple[float, float, float]]
+) -> float:
+    """Return the y for a label of a place: the nearest above it, else below, that lies on nothing else.
+
+    Parameters
+    ----------
+    x, half, high
+        Centre, half the width, and the height of the label.
+    y
+        Of the place.
+    bottom
+        Height of the picture.
+    taken
+        Centre and half the width of what is there already, as high as the label.
+    """
+    above = np.arange(y - high, 0.5 * high, -0.5 * high)
+    below = np.arange(y + high, bottom - 0.5 * high, 0.5 * high)
+    for candidate in (*above.tolist(), *below.tolist()):
+        if not any(abs(candidate - at) < high and abs(x - beside) < half + other for beside, at, other in taken):
+            return float(candidate)
+    return min(max(y - high, high), bottom - high)
 
 
 def unit_of(size_px: tuple[int, int]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from tracker.formats.motchallenge import unread as unread_columns
 from tracker.formats.table import NOT_STATED, TrackTable
 from tracker.formats.text import is_number
 from tracker.structures import Detections
+
+if TYPE_CHECKING:
+    from tracker.config import ScoreScale
 
 _HEAD_BYTES = 65536
 
@@ -126,8 +130,17 @@ def recognise(path: Path | str, truth: bool | None = None) -> str:
     return "mot-truth" if truth else "mot"
 
 
-def read_recorded(path: Path | str) -> tuple[dict[int, Detections], dict[int, str] | None]:
+def read_recorded(
+    path: Path | str, score_scale: ScoreScale = "unit"
+) -> tuple[dict[int, Detections], dict[int, str] | None]:
     """Read detections: MOTChallenge text, or KITTI labels, which are recognised by their first row.
+
+    Parameters
+    ----------
+    path
+        The file.
+    score_scale
+        What its scores are, see :func:`tracker.formats.table.unit_scores`; those of the detections are in [0, 1].
 
     Returns
     -------
@@ -142,8 +155,8 @@ def read_recorded(path: Path | str) -> tuple[dict[int, Detections], dict[int, st
     """
     path = Path(path)
     if _is_kitti(_first_row(path)):
-        return read_kitti_detections(path)
-    detections, stated = read_classed_detections(path)
+        return read_kitti_detections(path, score_scale)
+    detections, stated = read_classed_detections(path, score_scale)
     return detections, {} if stated else None
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import reprlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +28,17 @@ from tracker.formats.table import (
     class_labels,
     demand,
     demand_near,
-    demand_scores,
     demand_whole,
     extents,
     naming_rows,
+    unit_scores,
 )
 from tracker.formats.text import is_number, read_lines, whole
 from tracker.geometry import ltwh_to_xyxy
 from tracker.structures import Detections, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from tracker.config import ScoreScale
 
 CLASSES = {
     "Pedestrian": 1,
@@ -100,8 +104,12 @@ def unread(path: Path | str) -> list[str]:
     return [f"sizes, places and angles in three dimensions ({counted(count, 'row')})"] if count else []
 
 
-def read_kitti_detections(path: Path | str) -> tuple[dict[int, Detections], dict[int, str]]:
+def read_kitti_detections(
+    path: Path | str, score_scale: ScoreScale = "unit"
+) -> tuple[dict[int, Detections], dict[int, str]]:
     """Read a label file as detections: rows of ``DontCare`` are left out, ids do not count.
+
+    Scores are as :func:`tracker.formats.table.unit_scores` takes them.
 
     Returns
     -------
@@ -112,16 +120,16 @@ def read_kitti_detections(path: Path | str) -> tuple[dict[int, Detections], dict
     Raises
     ------
     FormatError
-        As :func:`read_kitti`, and for a score outside [0, 1] or a frame that lies absurdly far from the others.
+        As :func:`read_kitti`, and for a score that is not of the scale or a frame that lies absurdly far from the
+        others.
     """
     file = _read_rows(path)
     classes, names = class_labels(file.types, CLASSES)
-    scores = file.scores()
-    scores = np.ones(len(classes)) if scores is None else scores
+    stated = file.scores()
     with naming_rows(path, file.lines.__getitem__):
         frames, boxes_ltwh = file.frames(), file.boxes_ltwh()
         check_boxes_ltwh(boxes_ltwh)
-        demand_scores(scores)
+        scores = np.ones(len(classes)) if stated is None else unit_scores(stated, score_scale)
         demand_near(frames)
     rows = np.flatnonzero(file.counts())
     found = Detections(ltwh_to_xyxy(boxes_ltwh[rows]), scores[rows], classes[rows])

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,15 +32,18 @@ from tracker.formats.table import (
     check_boxes_ltwh,
     demand,
     demand_near,
-    demand_scores,
     demand_unique,
     demand_whole,
     naming_rows,
     text_of,
+    unit_scores,
 )
 from tracker.formats.text import LARGEST_WHOLE, is_number, read_text, whole
 from tracker.geometry import ltwh_to_xyxy, xyxy_to_ltwh
 from tracker.structures import Detections, FloatArray, IntArray, Tracks
+
+if TYPE_CHECKING:
+    from tracker.config import ScoreScale
 
 _TRUTH_COLUMNS = 9  # frame, id, box, flag, class, visible share
 _WORLD_COLUMNS = 10  # frame, id, box, score, and x, y, z in the world
@@ -62,13 +65,13 @@ class SequenceInfo:
         return None if self.width_px is None or self.height_px is None else (self.width_px, self.height_px)
 
 
-def read_detections(path: Path | str) -> dict[int, Detections]:
+def read_detections(path: Path | str, score_scale: ScoreScale = "unit") -> dict[int, Detections]:
     """Read a detection file: the first of what :func:`read_classed_detections` returns."""
-    return read_classed_detections(path)[0]
+    return read_classed_detections(path, score_scale)[0]
 
 
-def read_classed_detections(path: Path | str) -> tuple[dict[int, Detections], bool]:
-    """Read a detection file.
+def read_classed_detections(path: Path | str, score_scale: ScoreScale = "unit") -> tuple[dict[int, Detections], bool]:
+    """Read a detection file, with scores as :func:`tracker.formats.table.unit_scores` takes them.
 
     Returns
     -------
@@ -80,15 +83,14 @@ def read_classed_detections(path: Path | str) -> tuple[dict[int, Detections], bo
     ------
     FormatError
         For a file that cannot be read, a row that is not numbers, a frame that is not a whole number from 1 or lies
-        absurdly far from the others, a box without area, a score outside [0, 1] or a class that is not a whole number
-        from 0.
+        absurdly far from the others, a box without area, a score that is not of the scale or a class that is not a
+        whole number from 0.
     """
     table = _read_table(path, 7)
     frames = table.frames()
     boxes_xyxy = ltwh_to_xyxy(table.boxes_ltwh())
-    scores = table.values[:, 6]
     with table.naming_lines():
-        demand_scores(scores)
+        scores = unit_scores(table.values[:, 6], score_scale)
         demand_near(frames)
     classes = table.classes(otherwise=NOT_STATED)
     stated = bool(len(classes)) and classes[0] != NOT_STATED

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +15,9 @@ from tracker.errors import FormatError
 from tracker.formats.text import whole
 from tracker.geometry import xyxy_to_ltwh
 from tracker.structures import Detections, FloatArray, IntArray, Tracks
+
+if TYPE_CHECKING:
+    from tracker.config import ScoreScale
 
 LARGEST_PX = 1e9
 """Bound of all coordinates: areas and their ratios stay far from overflow."""
@@ -293,9 +297,35 @@ def demand_near(frames: IntArray) -> None:
         )
 
 
-def demand_scores(scores: FloatArray) -> None:
-    """Raise an error that names the first row whose score is outside [0, 1]."""
-    demand((scores >= 0.0) & (scores <= 1.0), lambda row: f"score is {scores[row]:g}; a score is in [0, 1]")
+def unit_scores(scores: FloatArray, scale: ScoreScale) -> FloatArray:
+    """Return the scores of a file of detections as shares of 1.
+
+    Parameters
+    ----------
+    scores
+        As they stand in the file.
+    scale
+        What they are: ``unit``, 0 to 1; ``percent``, 0 to 100; ``logit``, log odds or a raw margin, of which the
+        logistic function is taken.
+
+    Raises
+    ------
+    RowError
+        For the first row whose score is not one of that scale, with the key that states another.
+    """
+    demand(np.isfinite(scores), lambda row: f"score is {scores[row]:g}; it must be finite")
+    if scale == "logit":
+        return np.asarray(0.5 + 0.5 * np.tanh(0.5 * scores))  # the logistic function, which cannot overflow so
+    highest = 1.0 if scale == "unit" else 100.0
+    kind, others = ("a score", "percent or logit") if scale == "unit" else ("a score in percent", "logit")
+    demand(
+        (scores >= 0.0) & (scores <= highest),
+        lambda row: (
+            f"score is {scores[row]:g}; {kind} is in [0, {highest:g}]; "
+            f"detection.recorded.score_scale={others} reads others"
+        ),
+    )
+    return scores / highest
 
 
 def demand_unique(frames: IntArray, ids: IntArray, which: NDArray[np.bool_], noun: str = "id") -> None:
