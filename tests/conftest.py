@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ from hypothesis import settings
 # The same examples on every machine, and no deadline: the first example may have to compile.
 settings.register_profile("reproducible", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("reproducible")
+
+INTERRUPTS = [signal.SIGINT, signal.SIGTERM, *([] if sys.platform == "win32" else [signal.SIGHUP])]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,6 +37,20 @@ def pytest_configure(config: pytest.Config) -> None:
         if path.parent == package or path.parent in compiled:
             digest.update(path.relative_to(package).as_posix().encode() + b"\0" + text)
     os.environ["NUMBA_CACHE_DIR"] = str(cache.mkdir(f"numba-{digest.hexdigest()[:16]}"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_as_in_a_terminal() -> Iterator[None]:
+    """Let the programs that tests start take signals, also where nohup or a shell's & has them ignored here.
+
+    A program inherits what is ignored, but of a handler it inherits nothing.
+    """
+    ignored = [number for number in INTERRUPTS if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda *_: None)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="session")

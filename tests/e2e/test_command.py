@@ -468,11 +468,14 @@ def long_run(
     command = [TRACK, "--video", folder, "--detections", rows]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=cwd, **{**pipes, **options}) as process:  # type: ignore[call-overload]
-        # A track file that has grown tells that frames have passed through every stage.
-        while not any(part.stat().st_size for part in cwd.glob("long-tracks/.tracks.txt.*")):
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(timeout=0.01)
-        yield process
+        try:
+            # A track file that has grown tells that frames have passed through every stage.
+            while not any(part.stat().st_size for part in cwd.glob("long-tracks/.tracks.txt.*")):
+                with pytest.raises(subprocess.TimeoutExpired):
+                    process.wait(timeout=0.01)
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(
@@ -500,12 +503,16 @@ def test_an_interrupt_completes_the_files(
 
 def test_a_terminal_that_is_closed_loses_nothing(cwd: Path, tmp_path: Path, images: list[np.ndarray]) -> None:
     ours, its = os.openpty()
-    streams = dict.fromkeys(("stdin", "stdout", "stderr"), its)
-    with long_run(cwd, tmp_path, images[0], 20_000, **streams, preexec_fn=os.setsid) as process:
-        os.close(its)
+    # A terminal reads what is written, or else the progress bar waits for it; a process of its own can be ended.
+    with subprocess.Popen(["cat"], stdin=ours, stdout=subprocess.DEVNULL) as terminal:
         os.close(ours)
-        process.send_signal(signal.SIGHUP)  # as the shell of a terminal that is closed does
-        process.wait(timeout=60)
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), its)
+        with long_run(cwd, tmp_path, images[0], 20_000, **streams, preexec_fn=os.setsid) as process:
+            os.close(its)
+            terminal.kill()
+            terminal.wait()
+            process.send_signal(signal.SIGHUP)  # as the shell of a terminal that is closed does
+            process.wait(timeout=60)
     assert process.returncode == 128 + signal.SIGHUP
     assert names(cwd / "long-tracks") == FILES
     assert yaml.safe_load((cwd / "long-tracks" / "run.yaml").read_text())["interrupted"] is True
