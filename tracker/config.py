@@ -442,7 +442,7 @@ class TrackingConfig(_Section):
 
 
 _IDLE: Mapping[str, frozenset[str]] = {
-    "boxes": frozenset({"tracking.pixels"}),
+    "boxes": frozenset({"tracking.pixels", "detection.background.foreground_points"}),
     "pixels": frozenset(
         {
             "tracking.class_agnostic",
@@ -582,13 +582,14 @@ class Config(_Section):
 
 
 def idle_keys(config: Config) -> list[str]:
-    """Return the keys that are not at their defaults, but have no effect on a run of this configuration."""
+    """Return the keys that are not at their defaults, but have no effect where objects are followed as they are.
+
+    Only what ``tracking.observations`` decides is looked at.
+    """
     tracking = config.tracking
     idle = _IDLE[tracking.observations] - (_OF_REFINING if tracking.smoothing == "offline" else frozenset())
     return [
-        key
-        for key in _differing(tracking, TrackingConfig(), "tracking.")
-        if any(f"{key}.".startswith(f"{section}.") for section in idle)
+        key for key in _differing(config, Config(), "") if any(f"{key}.".startswith(f"{section}.") for section in idle)
     ]
 
 

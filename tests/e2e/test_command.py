@@ -297,6 +297,37 @@ def test_scores_of_another_scale_give_the_same_tracks(
         assert (cwd / "scaled" / name).read_bytes() == (cwd / "plain" / name).read_bytes()
 
 
+def test_the_detections_of_a_run_are_taken_as_it_left_them(track: Track, cwd: Path) -> None:
+    rows = (f"{n},-1,{2 * n + 9 * k},20,14,30,{90 - k},{1 + k // 4}\n" for n in range(1, 31) for k in (1, 2, 3, 4))
+    (cwd / "det.txt").write_text("".join(rows))
+    (cwd / "mine.yaml").write_text("detection: {recorded: {score_scale: percent, classes: ['1']}}\n")
+    made = track("--detections", "det.txt", "--fps", "10", "--diagnostics", "--config", "mine.yaml", "-o", "out")
+    assert made.returncode == 0, made.stderr
+    given = ("refine", "--tracks", "out/tracks.txt", "--detections", "out/detections.txt")
+    for name, configuration in (("as-run", "out/run.yaml"), ("as-is", "default.yaml")):
+        done = track(*given, "--config", configuration, "-o", f"{name}.txt")
+        assert done.returncode == 0, done.stderr
+    assert (cwd / "as-run.txt").read_bytes() == (cwd / "as-is.txt").read_bytes()
+    refused = track(*given, "--set", "detection.recorded.score_scale=percent", "-o", "other.txt")  # not the run's
+    assert refused.returncode == 2
+    assert "detections.txt:1: score is 0.89, and none exceeds 1" in refused.stderr
+
+
+def test_classes_that_are_not_there_are_told_by_every_command(track: Track, cwd: Path) -> None:
+    rows = [(n, k, 2 * n + 9 * k) for n in range(1, 31) for k in (1, 2, 3)]
+    (cwd / "det.txt").write_text("".join(f"{n},-1,{x},20,14,30,0.9,1\n" for n, _, x in rows))
+    (cwd / "three.txt").write_text("".join(f"{n},{k},{x},20,14,30,1\n" for n, k, x in rows))
+    (cwd / "truth.txt").write_text("".join(f"{n},{k},{x},20,14,30,1,1,1\n" for n, k, x in rows))
+    for command in (
+        ("refine", "--tracks", "three.txt", "--fps", "10", "-o", "refined.txt"),
+        ("anomaly", "--tracks", "three.txt", "--fps", "10", "-o", "odd.csv"),
+        ("report", "--truth", "truth.txt", "--tracks", "three.txt", "-o", "page.html"),
+    ):
+        done = track(*command, "--detections", "det.txt", "--set", "detection.recorded.classes=['7']")
+        assert done.returncode == 0, done.stderr
+        assert "det.txt: no detection is of the classes chosen, 7; there are 1" in done.stderr, command
+
+
 # ------------------------------------------------------------------------------------------ bad input
 
 

@@ -259,3 +259,20 @@ def test_nothing_is_kept_for_longer_than_its_place_was_seen_bare() -> None:
     masses = [detector.segment(scene.picture([box]), told).weights.sum() for _ in range(120)]
     assert min(masses[:40]) > 0.9 * 30 * 60
     assert max(masses[-20:]) < 0.1 * 30 * 60
+
+
+@pytest.mark.parametrize("history_frames", [2, 10, 500])
+def test_the_background_is_learned_at_its_pace_around_objects(history_frames: int) -> None:
+    """Wherever somebody stands, what changes elsewhere becomes background as soon as where nobody is."""
+    told, nobody, box = np.array([[5.0, 5.0, 25.0, 25.0]]), np.empty((0, 4)), (100, 60, 130, 120)
+    scenes = Scene(), Scene()
+    detectors = [BackgroundDetector(BackgroundConfig(history_frames=history_frames)) for _ in range(2)]
+    seen = np.zeros((2, 120))
+    for n in range(-WARM_UP_FRAMES, 120):
+        for i, (scene, detector, occupied) in enumerate(zip(scenes, detectors, (told, nobody), strict=True)):
+            mass = detector.segment(scene.picture([box] if n >= 0 else []), occupied).weights.sum()
+            if n >= 0:
+                seen[i, n] = mass
+    ends = (seen > 0.5 * 30 * 60).sum(axis=1)
+    assert abs(ends[0] - ends[1]) <= 3
+    assert ends[1] < 100

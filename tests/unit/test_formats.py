@@ -549,6 +549,15 @@ def test_scores_that_are_not_of_the_scale(
     assert str(caught.value) == f"{path}:2: {problem}"
 
 
+@pytest.mark.parametrize("row", [MOT_ROW, KITTI_ROW])
+def test_shares_of_1_are_not_percent(tmp_path: Path, row: str) -> None:
+    path = _file(tmp_path, "a.txt", row.format(0.9) + row.format(1))
+    with pytest.raises(FormatError) as caught:
+        read_recorded(path, "percent")
+    problem = "score is 0.9, and none exceeds 1: these are not percent; detection.recorded.score_scale=unit reads them"
+    assert str(caught.value) == f"{path}:1: {problem}"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "problem"),
     [

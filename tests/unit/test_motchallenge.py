@@ -146,7 +146,7 @@ def test_the_eighth_column_is_the_class_where_it_holds_classes(
         ),
         (
             "1,-1,10,20,30,40,-1",
-            "score is -1; a score is in [0, 1]; detection.recorded.score_scale=percent or logit reads others",
+            "score is -1; a score is in [0, 1]; detection.recorded.score_scale=logit reads others",
         ),
         ("1,-1,10,20,30,40,nan", "score is nan; it must be finite"),
     ],

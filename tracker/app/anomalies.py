@@ -9,6 +9,7 @@ import numpy as np
 
 from tracker.app.checks import Notice, Progress
 from tracker.app.mapping import Scene, read_scene
+from tracker.app.recorded import recorded_detections
 from tracker.config import Config
 from tracker.detection.recorded import RecordedDetector
 from tracker.errors import FormatError, counted
@@ -112,7 +113,7 @@ def find_anomalies(
         For input that cannot be used, also where fewer than three tracks have several rows, and for output that cannot
         be written.
     """
-    seen = None if detections is None else RecordedDetector(detections, config.detection.recorded)
+    seen = None if detections is None else recorded_detections(detections, config.detection.recorded, notice)
     scene = read_scene(tracks, config, video=video, frame_rate_hz=frame_rate_hz, notice=notice)
     table = scene.table
     moving = int(np.count_nonzero(np.unique_counts(table.ids).counts > 1))

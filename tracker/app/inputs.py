@@ -12,6 +12,7 @@ from typing import TypeAlias, TypeVar
 
 from tracker.app.checks import COUNT_SLACK_S, Notice, tell_idle_keys, tell_unknown_motion
 from tracker.app.rates import same_rate, settle_rate_hz
+from tracker.app.recorded import recorded_detections
 from tracker.config import Config
 from tracker.detection.base import Detector, NeuralDetector, Segmenter
 from tracker.detection.recorded import RecordedDetector
@@ -318,11 +319,9 @@ def recorded_detector(job: Job, notice: Notice = lambda _: None) -> RecordedDete
     """
     if job.detections is None:
         return None
-    recorded = RecordedDetector(job.detections, job.config.detection.recorded)
-    if others := recorded.classes_passed_over:
-        chosen = ", ".join(job.config.detection.recorded.classes)
-        notice(f"{_label(job.detections)}: no detection is of the classes chosen, {chosen}; there are {others}")
-    return recorded
+    if isinstance(job.detections, Path):
+        return recorded_detections(job.detections, job.config.detection.recorded, notice)
+    return RecordedDetector(job.detections, job.config.detection.recorded)
 
 
 def chosen_detector(job: Job) -> Detect:

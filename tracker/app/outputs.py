@@ -49,10 +49,13 @@ class Record:
         SHA-256 by name.
     frame_rate_hz
         The rate; None where it is not told.
+    recorded
+        The section ``detection.recorded`` of its configuration, unchecked.
     """
 
     files: Mapping[str, str]
     frame_rate_hz: float | None
+    recorded: Any
 
 
 def read_record(path: Path) -> Record | None:
@@ -63,7 +66,9 @@ def read_record(path: Path) -> Record | None:
             return None
         rate_hz = tree.get("input", {}).get("frame_rate_hz")
         known = isinstance(rate_hz, int | float) and math.isfinite(rate_hz) and rate_hz > 0
-        return Record({name: entry["sha256"] for name, entry in tree["files"].items()}, rate_hz if known else None)
+        files = {name: entry["sha256"] for name, entry in tree["files"].items()}
+        recorded = tree.get("configuration", {}).get("detection", {}).get("recorded", {})
+        return Record(files, rate_hz if known else None, recorded)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError, AttributeError):
         return None
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from tracker.app.checks import Notice, Progress, tell_unknown_motion
 from tracker.app.rates import settle_rate_hz
+from tracker.app.recorded import recorded_detections
 from tracker.config import Config
-from tracker.detection.recorded import RecordedDetector
 from tracker.errors import FormatError
 from tracker.formats.catalogue import read_tables, write_table
 from tracker.formats.motchallenge import read_camera_motion
@@ -108,7 +108,7 @@ def refine_file(
     sequence, table = next(iter(tables.items()))
     with naming_rows(tracks, lambda row: f"row {row + 1}"):
         demand_near(table.frames)
-    found = None if detections is None else RecordedDetector(detections, config.detection.recorded).every()
+    found = None if detections is None else recorded_detections(detections, config.detection.recorded, notice).every()
     motion = None if camera_motion is None else read_camera_motion(camera_motion)
     rate_hz = settle_rate_hz(frame_rate_hz, [tracks, detections], config, notice)
     if motion is not None and len(table):

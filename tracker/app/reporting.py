@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tracker.app.checks import Notice, Progress, once, tell_misfit
 from tracker.app.outputs import DETECTIONS, DIAGNOSTICS, TRACKS
+from tracker.app.recorded import recorded_detections
 from tracker.config import RecordedConfig
-from tracker.detection.recorded import RecordedDetector
 from tracker.errors import FormatError, VideoError
 from tracker.evaluation.examples import Example, Shot, examples
 from tracker.evaluation.preparation import Criteria
@@ -110,7 +110,11 @@ def write_report(
     steps = len(sequences) * len(results)
     with ExitStack() as stack:
         videos = _open_videos(video, sequences, stack) if video is not None else {}
-        given = _find_detections(detections, sequences, recorded or RecordedConfig()) if detections is not None else {}
+        given = (
+            _find_detections(detections, sequences, recorded or RecordedConfig(), notice)
+            if detections is not None
+            else {}
+        )
         studies: list[Study] = []
         done = 0
         truths: dict[str, TrackTable] = {}
@@ -191,19 +195,19 @@ def _open_videos(video: Path, sequences: Sequence[str], stack: ExitStack) -> dic
 
 
 def _find_detections(
-    path: Path, sequences: Sequence[str], recorded: RecordedConfig
+    path: Path, sequences: Sequence[str], recorded: RecordedConfig, notice: Notice
 ) -> dict[str, dict[int, Detections]]:
     """Read the detections of each sequence; a file belongs to a single one."""
     if path.is_file():
         if len(sequences) > 1:
             raise FormatError(path, None, f"is one file for {len(sequences)} sequences; name a folder")
-        return {sequences[0]: RecordedDetector(path, recorded).every()}
+        return {sequences[0]: recorded_detections(path, recorded, notice).every()}
     found = {}
     for name in sequences:
         places = [place for place in (path / name / "det" / "det.txt", path / f"{name}.txt") if place.is_file()]
         if not places:
             raise FormatError(path, None, f"has no detections for {name}: neither {name}/det/det.txt nor {name}.txt")
-        found[name] = RecordedDetector(places[0], recorded).every()
+        found[name] = recorded_detections(places[0], recorded, notice).every()
     return found
 
 

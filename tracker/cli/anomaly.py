@@ -43,7 +43,8 @@ def anomaly(
     """Say how unusual each box and track is: where it is, how it moves, how large it is, all others considered.
 
     Writes rows of frame, id (-1 for a detection without track), x, y, score and p: the share of what the others did,
-    by time, that was at least as unusual. p of 0.002 is as rare as 2 in 1000 of what was seen.
+    by time, that was at least as unusual. p of 0.002 is as rare as 2 in 1000 of what was seen. Detections are read as
+    detection.recorded says.
 
     Example: track anomaly --tracks in-tracks/tracks.txt --video in.mp4
     """

@@ -36,7 +36,8 @@ def refine(
 ) -> None:
     """Link, prune and smooth tracks, and fill their gaps (tracking.offline in `track config`).
 
-    Rows that are filled in are marked as imputed, where the format can (CSV, Parquet, COCO, CVAT).
+    Rows that are filled in are marked as imputed, where the format can (CSV, Parquet, COCO, CVAT). Detections are read
+    as detection.recorded says.
 
     Example: track refine --tracks in-tracks/tracks.txt --detections det.txt -o better.csv
     """

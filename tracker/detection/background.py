@@ -8,6 +8,7 @@ that from the silhouettes themselves.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ _FOREGROUND = 255  # MOG2 marks shadows with 127
 _FIRST_MEMORY_FRAMES = 100  # what stands in the first frames and leaves is forgotten in a tenth of this
 _BACKGROUND_EVERY_FRAMES = 25  # rebuilding the background picture costs a few ms
 _LEARN_EVERY_FRAMES = 3  # around objects, where it takes a second pass: a pass is the dearest of all stages
+_SHORT_MEMORY_FRAMES = 10  # up to so many every frame counts
 _GHOST_EDGES = 0.35  # below this share of edges in the picture, the outline is the background's
 
 _JOINT_SIZE = np.array([1.3, 1.2])  # fragments up to this many typical widths and heights are one object
@@ -135,9 +137,10 @@ class BackgroundDetector:
             mask = self._subtractor.apply(picture, learningRate=rate)
         else:
             mask = self._subtractor.apply(picture, learningRate=0.0)
-            if self._frames % _LEARN_EVERY_FRAMES == 0:
-                emptied = self._emptied(picture, mask == _FOREGROUND, occupied_xyxy)
-                self._subtractor.apply(emptied, learningRate=_LEARN_EVERY_FRAMES * rate)
+            every = min(_LEARN_EVERY_FRAMES, math.ceil(memory_frames / _SHORT_MEMORY_FRAMES))
+            if self._frames % every == 0:
+                emptied = self._emptied(picture, mask == _FOREGROUND, occupied_xyxy, every)
+                self._subtractor.apply(emptied, learningRate=every * rate)
         if occupied_xyxy is not None:
             self._remember_bare(picture, mask == 0)
         mask = (mask == _FOREGROUND).astype(np.uint8)
@@ -154,10 +157,10 @@ class BackgroundDetector:
             mask[ignored > 0] = 0
         return mask
 
-    def _emptied(self, picture: Image, differs: NDArray[np.bool_], occupied_xyxy: FloatArray) -> Image:
+    def _emptied(self, picture: Image, differs: NDArray[np.bool_], occupied_xyxy: FloatArray, frames: int) -> Image:
         """Return the picture as if nobody were in the boxes, but for those that hold the hole somebody left.
 
-        Nothing is taken for an object for longer than its place has been seen bare.
+        Nothing is taken for an object for longer than its place has been seen bare; the next look is ``frames`` later.
         """
         if self._bare is None or self._seen_bare is None:
             return picture
@@ -167,7 +170,7 @@ class BackgroundDetector:
             if not _is_ghost(differs[box].astype(np.uint8), picture[box], self._bare[box]):
                 held[box] |= differs[box] & (self._seen_bare[box] > 0)
         cv2.copyTo(self._bare, held.view(np.uint8), emptied)
-        self._seen_bare[held] -= np.minimum(self._seen_bare[held], _LEARN_EVERY_FRAMES).astype(np.uint16)
+        self._seen_bare[held] -= np.minimum(self._seen_bare[held], frames).astype(np.uint16)
         return emptied
 
     def _remember_bare(self, picture: Image, bare: NDArray[np.bool_]) -> None:

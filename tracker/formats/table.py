@@ -317,15 +317,22 @@ def unit_scores(scores: FloatArray, scale: ScoreScale) -> FloatArray:
     if scale == "logit":
         return np.asarray(0.5 + 0.5 * np.tanh(0.5 * scores))  # the logistic function, which cannot overflow so
     highest = 1.0 if scale == "unit" else 100.0
-    kind, others = ("a score", "percent or logit") if scale == "unit" else ("a score in percent", "logit")
-    demand(
-        (scores >= 0.0) & (scores <= highest),
-        lambda row: (
-            f"score is {scores[row]:g}; {kind} is in [0, {highest:g}]; "
-            f"detection.recorded.score_scale={others} reads others"
-        ),
-    )
+    demand((scores >= 0.0) & (scores <= highest), lambda row: _out_of_scale(scores[row], scale, highest))
+    if scale == "percent" and len(scores):
+        demand(
+            np.full(len(scores), scores.max() > 1.0),
+            lambda row: (
+                f"score is {scores[row]:g}, and none exceeds 1: these are not percent; "
+                "detection.recorded.score_scale=unit reads them"
+            ),
+        )
     return scores / highest
+
+
+def _out_of_scale(score: float, scale: ScoreScale, highest: float) -> str:
+    kind = "a score" if scale == "unit" else "a score in percent"
+    others = "percent or logit" if highest < score <= 100.0 else "logit"
+    return f"score is {score:g}; {kind} is in [0, {highest:g}]; detection.recorded.score_scale={others} reads others"
 
 
 def demand_unique(frames: IntArray, ids: IntArray, which: NDArray[np.bool_], noun: str = "id") -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tracker.app.checks import Notice, once
 from tracker.app.rates import settle_rate_hz
+from tracker.app.recorded import recorded_detections
 from tracker.config import Config
-from tracker.detection.recorded import RecordedDetector
 from tracker.errors import ConfigurationError, FormatError
 from tracker.evaluation.sequences import Source, find_sequences, read_sequence
 from tracker.formats.motchallenge import sequence_info_near
@@ -92,7 +92,7 @@ def find_recordings(
     truths = {} if truth is None else _truths(truth, files)
     recordings, notice = [], once(notice)
     for name, file in files.items():
-        found = RecordedDetector(file, config.detection.recorded)
+        found = recorded_detections(file, config.detection.recorded, notice)
         count = max(found.last_frame, sequence_info_near(file).frame_count or 0)
         frames = tuple(found.at(frame) for frame in range(1, count + 1))
         if count:
