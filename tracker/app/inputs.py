@@ -319,9 +319,7 @@ def recorded_detector(job: Job, notice: Notice = lambda _: None) -> RecordedDete
     """
     if job.detections is None:
         return None
-    if isinstance(job.detections, Path):
-        return recorded_detections(job.detections, job.config.detection.recorded, notice)
-    return RecordedDetector(job.detections, job.config.detection.recorded)
+    return recorded_detections(job.detections, job.config.detection.recorded, notice)
 
 
 def chosen_detector(job: Job) -> Detect:

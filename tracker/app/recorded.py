@@ -1,7 +1,8 @@
-"""Detections that somebody hands over in a file, read as the configuration says."""
+"""Detections that somebody hands over, read as the configuration says."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,10 +11,13 @@ from tracker.app.checks import Notice
 from tracker.app.outputs import DETECTIONS, RECORD, read_record
 from tracker.config import RecordedConfig
 from tracker.detection.recorded import RecordedDetector
+from tracker.structures import Detections
 
 
-def recorded_detections(path: Path, config: RecordedConfig, notice: Notice) -> RecordedDetector:
-    """Read a file of detections, and tell when none of them is of the classes chosen.
+def recorded_detections(
+    detections: Mapping[int, Detections] | Path, config: RecordedConfig, notice: Notice
+) -> RecordedDetector:
+    """Read detections, by frame number or in a file, and tell when none of them is of the classes chosen.
 
     The ``detections.txt`` of a run are those that it was left with when it had read its input so: with the run's own
     configuration they are taken as they are.
@@ -25,9 +29,12 @@ def recorded_detections(path: Path, config: RecordedConfig, notice: Notice) -> R
     ConfigurationError
         For classes to be kept that the file does not know.
     """
-    detector = RecordedDetector(path, RecordedConfig() if _was_read_so(path, config) else config)
+    name, done = "detections", False
+    if isinstance(detections, Path):
+        name, done = str(detections), _was_read_so(detections, config)
+    detector = RecordedDetector(detections, RecordedConfig() if done else config)
     if others := detector.classes_passed_over:
-        notice(f"{path}: no detection is of the classes chosen, {', '.join(config.classes)}; there are {others}")
+        notice(f"{name}: no detection is of the classes chosen, {', '.join(config.classes)}; there are {others}")
     return detector
 
 
