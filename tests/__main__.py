@@ -6,7 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-CHECKS = (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["pytest", "-q"])
+CHECKS = (
+    ["ruff", "check"],
+    ["ruff", "format", "--check"],
+    ["mypy"],
+    ["pytest", "-q", "-n", "auto", "--dist", "worksteal"],  # much of the time commands are waited for
+)
 
 
 def main() -> int:
