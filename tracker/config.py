@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias, get_args, get_origi
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from tracker.errors import ConfigurationError
+from tracker.errors import ConfigurationError, reason_of
 
 Probability: TypeAlias = Annotated[float, Field(gt=0.0, lt=1.0)]
 Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -662,7 +662,7 @@ def load_config(name_or_path: str | Path = "default.yaml", overrides: Iterable[s
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read as text: {error}") from None
+        raise ConfigurationError(f"{path}: cannot be read as text: {reason_of(error)}") from None
     overrides = tuple(overrides)
     tree = _sections(text, path)
     for override in overrides:
