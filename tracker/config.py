@@ -26,7 +26,6 @@ ClassChoice: TypeAlias = Annotated[str, BeforeValidator(lambda value: str(value)
 ScoreScale: TypeAlias = Literal["unit", "percent", "logit"]
 """What the scores of a file are: 0 to 1; 0 to 100; log odds or a raw margin, any number."""
 RegionName: TypeAlias = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f]*$")]
-PerCoordinate: TypeAlias = tuple[float, float, float, float]
 PositivePerCoordinate: TypeAlias = tuple[Positive, Positive, Positive, Positive]
 """One value for each coordinate: centre x, bottom edge y, width, height."""
 Channels: TypeAlias = tuple[float, float, float]

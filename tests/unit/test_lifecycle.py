@@ -104,7 +104,6 @@ def test_the_first_miss_kills_a_tentative_object():
     assert alive(tracker) == [1]
     tracker.update(NOTHING)
     assert alive(tracker) == []
-    assert tracker.info.died.tolist() == [1]
     assert not len(tracker.update(seen(BOX)))
     assert alive(tracker) == [2]
 
@@ -118,7 +117,6 @@ def test_a_confirmed_object_dies_at_the_miss_after_the_longest_absence(longest):
         assert tracker.tracks(coasting=True).status.tolist() == [Status.COASTING]
     tracker.update(NOTHING)
     assert alive(tracker) == []
-    assert tracker.info.died.tolist() == [1]
 
 
 def test_misses_count_only_in_a_row():

@@ -80,7 +80,6 @@ def test_birth_is_confirmed_by_the_second_hit_and_death_follows_the_misses() -> 
     tracker.update(drawn([]))
     assert tracker.tracks(coasting=True).existence[0] < existence
     tracker.update(drawn([]))
-    assert tracker.info.died.tolist() == [1]
     assert len(tracker.tracks(coasting=True)) == 0
 
 

@@ -186,16 +186,6 @@ class StepInfo(NamedTuple):
         z[survivors] = np.where(after["detection"][:, None] >= 0, after["z"], np.nan)
         return z / self.scene["innovation_scale"][0]
 
-    @property
-    def born(self) -> IntArray:
-        """Identities that began in this step."""
-        return np.setdiff1d(self.after["id"], self.before["id"], assume_unique=True)
-
-    @property
-    def died(self) -> IntArray:
-        """Identities that ended in this step."""
-        return np.setdiff1d(self.before["id"], self.after["id"], assume_unique=True)
-
 
 def _settings(config: Config) -> dict[str, object]:
     """Return the numbers of ``config.tracking`` that compiled code needs, by their keys."""
