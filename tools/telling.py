@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tracker import TrackerError
+from tracker.errors import TrackerError, reason_of
 
 
 @contextmanager
@@ -17,4 +17,4 @@ def one_line_errors() -> Iterator[None]:
     except TrackerError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        sys.exit(f"error: {error.filename}: {error.strerror or error}")
+        sys.exit(f"error: {error.filename}: {reason_of(error)}")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias, get_args, get_origi
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from tracker.errors import ConfigurationError
+from tracker.errors import ConfigurationError, reason_of
 
 Probability: TypeAlias = Annotated[float, Field(gt=0.0, lt=1.0)]
 Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -26,7 +26,6 @@ ClassChoice: TypeAlias = Annotated[str, BeforeValidator(lambda value: str(value)
 ScoreScale: TypeAlias = Literal["unit", "percent", "logit"]
 """What the scores of a file are: 0 to 1; 0 to 100; log odds or a raw margin, any number."""
 RegionName: TypeAlias = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f]*$")]
-PerCoordinate: TypeAlias = tuple[float, float, float, float]
 PositivePerCoordinate: TypeAlias = tuple[Positive, Positive, Positive, Positive]
 """One value for each coordinate: centre x, bottom edge y, width, height."""
 Channels: TypeAlias = tuple[float, float, float]
@@ -663,7 +662,7 @@ def load_config(name_or_path: str | Path = "default.yaml", overrides: Iterable[s
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read as text: {error}") from None
+        raise ConfigurationError(f"{path}: cannot be read as text: {reason_of(error)}") from None
     overrides = tuple(overrides)
     tree = _sections(text, path)
     for override in overrides:

@@ -36,8 +36,8 @@ def areas(boxes_xyxy: FloatArray) -> FloatArray:
 
 
 def box_scales(boxes: FloatArray) -> FloatArray:
-    """Return (N,) g = sqrt(width x height) of (N, 4) boxes that end with width and height."""
-    return np.sqrt(boxes[:, 2] * boxes[:, 3])
+    """Return (N,) g = sqrt(width x height) of (N, 4) boxes, or (N, 2) sizes, that end with width and height."""
+    return np.sqrt(boxes[:, -2] * boxes[:, -1])
 
 
 def intersections(a_xyxy: FloatArray, b_xyxy: FloatArray) -> FloatArray:

@@ -633,7 +633,7 @@ def test_output_that_cannot_be_written_is_one_line(command: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([TRACK, *command], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "error: standard output: cannot be written: No space left on device\n"
+    assert done.stderr == "error: standard output: cannot be written: no space left on device\n"
 
 
 def test_a_reader_that_has_had_enough_is_no_error() -> None:

@@ -158,6 +158,10 @@ def test_what_is_not_yaml(content: bytes, words: str, tmp_path: Path) -> None:
     assert words in refusal(path)
 
 
+def test_a_file_that_the_system_does_not_read_is_told_by_its_name() -> None:
+    assert refusal("/proc/self/mem") == "/proc/self/mem: cannot be read as text: input/output error"
+
+
 def test_an_empty_file_is_the_default(write: Write) -> None:
     assert load_config(write("# nothing yet\n")) == Config()
 

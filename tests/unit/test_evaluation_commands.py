@@ -193,7 +193,7 @@ def test_a_sequence_of_several_is_chosen(folders: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["none.txt", "a.csv"], "error: none.txt: cannot be read: No such file"),
+        (["none.txt", "a.csv"], "error: none.txt: cannot be read: no such file or directory"),
         (["tracks/a.txt", "a.yaml"], "error: a.yaml: its suffix names no format"),
         (["tracks/a.txt", "a.csv", "--from", "kitti"], "error: tracks/a.txt:1: has 1 columns; it must have 17 or 18"),
         (["tracks/a.txt", "none/a.csv"], "error: none/a.csv: cannot be written: there is no folder none"),

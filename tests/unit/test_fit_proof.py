@@ -18,7 +18,7 @@ from tracker.app.fitting.fitted_file import overrides, write_fitted
 from tracker.app.fitting.hota import folds_of, scorer
 from tracker.app.fitting.proposals import GROUPS, POLICY, policy_proposals
 from tracker.app.fitting.recordings import Recording
-from tracker.app.fitting.significance import CHANCE, is_sure
+from tracker.app.fitting.results import CHANCE, is_sure
 from tracker.app.fitting.with_truth import fit_with_truth
 from tracker.errors import FormatError, OutputError
 from tracker.formats.table import TrackTable

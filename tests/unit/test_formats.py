@@ -369,14 +369,14 @@ def test_a_format_is_recognised(tmp_path: Path, name: str, text: str, truth: boo
 def test_unknown_formats_and_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"a.yaml: is of no known format; known are mot, mot-truth, kitti, coco"):
         recognise(_file(tmp_path, "a.yaml", "x: 1"))
-    with pytest.raises(FormatError, match=r"none.txt: cannot be read: No such file"):
+    with pytest.raises(FormatError, match=r"none.txt: cannot be read: no such file or directory$"):
         recognise(tmp_path / "none.txt")
     with pytest.raises(OutputError, match=r"a.yaml: its suffix names no format; use .txt, .json, .xml, .csv, .parq"):
         format_for_output(tmp_path / "a.yaml")
     for kind in FORMATS:
-        with pytest.raises(FormatError, match=r"none: cannot be read: No such file"):
+        with pytest.raises(FormatError, match=r"none: cannot be read: no such file or directory$"):
             read_tables(tmp_path / "none", kind)
-        with pytest.raises(FormatError, match="cannot be read: "):
+        with pytest.raises(FormatError, match=r"cannot be read: is a directory$"):
             read_tables(tmp_path, kind)
 
 
@@ -435,10 +435,10 @@ def test_tables_that_a_format_cannot_hold_at_all_are_refused_and_nothing_is_writ
 
 
 def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"none/a.csv: cannot be written: No such file"):
+    with pytest.raises(OutputError, match=r"none/a.csv: cannot be written: no such file or directory$"):
         write_whole(tmp_path / "none" / "a.csv", b"")
     (tmp_path / "a.csv").mkdir()
-    with pytest.raises(OutputError, match=r"a.csv: cannot be written: Is a directory"):
+    with pytest.raises(OutputError, match=r"a.csv: cannot be written: is a directory$"):
         write_table(tmp_path / "a.csv", _full())
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
     assert list((tmp_path / "a.csv").iterdir()) == []
@@ -672,6 +672,10 @@ def test_bad_parquet(tmp_path: Path) -> None:
     path.write_bytes(b"not at all")
     assert _problem(path) == ": is not a Parquet file, or a damaged one"
     columns: dict[str, Any] = {name: [1.0, 2.0] for name in ("frame", "id", "left", "top", "width", "height")}
+    pq.write_table(pa.table(columns), path)
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + b"\xff" * 40 + content[44:])
+    assert _problem(path) == ": cannot be read: it is damaged"
     pq.write_table(pa.table({**columns, "height": ["tall", "short"]}), path)
     assert _problem(path) == ": row 1: height is 'tall'; it must be a number"
     pq.write_table(pa.table({**columns, "width": [1, None]}), path)

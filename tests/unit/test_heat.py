@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tracker.evaluation.heat import Doors, doors, heat, passages, velocities
 from tracker.evaluation.maps import WHAT, _free_height, heat_map, hue_wheel, surprise_map, unit_of
@@ -182,6 +184,16 @@ def test_labels_lie_on_nothing_else() -> None:
     assert _free_height(50.0, 100.0, 20.0, 10.0, 200.0, [(60.0, 88.0, 20.0)]) == 75.0
     assert _free_height(50.0, 100.0, 20.0, 10.0, 200.0, [(95.0, 88.0, 20.0)]) == 90.0, "it is beside"
     assert _free_height(50.0, 8.0, 20.0, 10.0, 200.0, [(50.0, 8.0, 5.0)]) == 18.0, "there is no room above"
+
+
+@given(st.floats(0.0, 1.4) | st.floats(3.6, 60.0), st.floats(3.0, 60.0))
+def test_labels_of_one_place_stand_a_line_apart_each(lines: float, high: float) -> None:
+    y, bottom = lines * high, 70.0 * high
+    taken = [(50.0, y, 0.5 * high)]
+    for _ in range(3):
+        taken.append((50.0, _free_height(50.0, y, 20.0, high, bottom, taken), 20.0))
+    side = 1.0 if lines < 1.5 else -1.0  # where there is room
+    assert [at for _, at, _ in taken[1:]] == pytest.approx([y + side * n * high for n in (1, 2, 3)], abs=1e-6)
 
 
 def test_the_unit_is_a_round_number() -> None:

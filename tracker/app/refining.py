@@ -14,11 +14,10 @@ from tracker.app.recorded import recorded_detections
 from tracker.config import Config
 from tracker.errors import FormatError
 from tracker.formats.catalogue import read_tables, write_table
-from tracker.formats.motchallenge import read_camera_motion
+from tracker.formats.motchallenge import LEAST_SIZE_PX, read_camera_motion
 from tracker.formats.table import TrackTable, demand_near, naming_rows
 from tracker.geometry import ltwh_to_xyxy, xyxy_to_ltwh
 from tracker.structures import FloatArray, Status, Tracks
-from tracker.tracking.offline.pieces import LEAST_SIZE_PX
 from tracker.tracking.offline.refinement import refine
 
 

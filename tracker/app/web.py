@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tracker.app.hub import Hub
-from tracker.errors import ConfigurationError
+from tracker.errors import ConfigurationError, reason_of
 
 if TYPE_CHECKING:
     import uvicorn
@@ -141,7 +141,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         place = f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}"
         raise ConfigurationError(
-            f"--serve {place}: cannot be bound: {error.strerror or error}; choose another, or port 0 for any free one"
+            f"--serve {place}: cannot be bound: {reason_of(error)}; choose another, or port 0 for any free one"
         ) from None
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # viewers that vanish are forgotten sooner than the system would
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _LOST_AFTER_MS)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
-from tracker.errors import TrackerError
+from tracker.errors import TrackerError, reason_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -85,7 +85,7 @@ def one_line_errors() -> Iterator[None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             raise SystemExit(_PIPE_CLOSED) from None
-        exit_with(f"error: standard output: cannot be written: {error.strerror or error}", BAD_INPUT)
+        exit_with(f"error: standard output: cannot be written: {reason_of(error)}", BAD_INPUT)
     except KeyboardInterrupt:
         exit_with("interrupted: nothing written", SIGNALED + signal.SIGINT)
 

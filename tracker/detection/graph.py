@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import DetectorError
+from tracker.errors import DetectorError, reason_of
 from tracker.structures import FloatArray
 
 INSTALL_HINT = "pip install 'gmm-tracker[onnx]'"
@@ -121,7 +121,7 @@ def read_graph(path: Path) -> Graph:
     try:
         model = path.read_bytes()
     except OSError as error:
-        raise DetectorError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise DetectorError(f"{path}: cannot be read: {reason_of(error)}") from None
     try:
         graph = _graph_of(path, memoryview(model))
     except (ValueError, IndexError, struct.error, TypeError):

@@ -31,6 +31,7 @@ _CAME, _WENT = "#3fd0c9", "#ffa24a"
 _DIMMED = 0.62
 _OPACITY = 0.8
 _SMOOTHED_ROWS = 5
+_ROUNDING = 1e-6
 _ARROWS = 30  # along the longer side
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -275,8 +276,9 @@ def _free_height(
     """
     above = np.arange(y - high, 0.5 * high, -0.5 * high)
     below = np.arange(y + high, bottom - 0.5 * high, 0.5 * high)
+    near = (1.0 - _ROUNDING) * high  # a line apart is enough, however the numbers are rounded
     for candidate in (*above.tolist(), *below.tolist()):
-        if not any(abs(candidate - at) < high and abs(x - beside) < half + other for beside, at, other in taken):
+        if not any(abs(candidate - at) < near and abs(x - beside) < half + other for beside, at, other in taken):
             return float(candidate)
     return min(max(y - high, high), bottom - high)
 

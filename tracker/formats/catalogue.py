@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tracker.errors import FormatError, OutputError, counted
+from tracker.errors import FormatError, OutputError, counted, reason_of
 from tracker.formats.coco import format_coco, read_coco
 from tracker.formats.columns import format_csv, format_parquet, read_csv, read_parquet
 from tracker.formats.cvat import format_cvat, read_cvat
@@ -166,7 +166,7 @@ def _first_row(path: Path) -> str:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES).decode("utf-8-sig", errors="replace")
     except (OSError, ValueError) as error:
-        raise FormatError(path, None, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise FormatError(path, None, f"cannot be read: {reason_of(error)}") from None
     return next((line for line in head.splitlines() if line.strip()), "")
 
 

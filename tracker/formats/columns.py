@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import FormatError
+from tracker.errors import FormatError, reason_of
 from tracker.formats.table import NOT_STATED, TrackTable, naming_rows
 from tracker.formats.text import LARGEST_WHOLE, is_number, read_text
 
@@ -92,7 +92,8 @@ def read_parquet(path: Path | str) -> TrackTable:
         content = pyarrow.parquet.read_table(pyarrow.BufferReader(path.read_bytes()))
         columns = {name: content.column(name).to_pylist() for name in content.column_names}
     except OSError as error:
-        raise FormatError(path, None, f"cannot be read: {error.strerror or 'it is damaged'}") from None
+        reason = reason_of(error) if error.strerror else "it is damaged"
+        raise FormatError(path, None, f"cannot be read: {reason}") from None
     except (pyarrow.ArrowException, ValueError, KeyError, MemoryError):
         raise FormatError(path, None, "is not a Parquet file, or a damaged one") from None
     _check_header(path, None, list(content.column_names))

@@ -15,7 +15,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from tracker.errors import FormatError
+from tracker.errors import FormatError, reason_of
 from tracker.formats.table import TrackTable, class_labels, extents, naming_rows
 from tracker.formats.text import LARGEST_WHOLE, is_number
 
@@ -37,7 +37,7 @@ def read_cvat(path: Path | str) -> TrackTable:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise FormatError(path, None, f"cannot be read: {error.strerror}") from None
+        raise FormatError(path, None, f"cannot be read: {reason_of(error)}") from None
     boxes = _Boxes(path)
     try:
         boxes.parser.Parse(content, True)

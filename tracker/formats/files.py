@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tracker.errors import OutputError
+from tracker.errors import OutputError, reason_of
 
 
 def landing(path: Path | str) -> Path:
@@ -69,7 +69,7 @@ def write_whole(path: Path | str, content: bytes) -> None:
         if partial is not None:
             with suppress(OSError, ValueError):
                 partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+        raise OutputError(f"{path}: cannot be written: {reason_of(error)}") from None
 
 
 def check_outputs(outputs: Sequence[tuple[Path, tuple[str, ...]]], inputs: Iterable[Path | None]) -> None:

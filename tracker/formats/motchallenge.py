@@ -45,6 +45,8 @@ from tracker.structures import Detections, FloatArray, IntArray, Tracks
 if TYPE_CHECKING:
     from tracker.config import ScoreScale
 
+LEAST_SIZE_PX = 0.01
+"""Sides of a box, which rows of two decimals can just hold."""
 _TRUTH_COLUMNS = 9  # frame, id, box, flag, class, visible share
 _WORLD_COLUMNS = 10  # frame, id, box, score, and x, y, z in the world
 
@@ -206,10 +208,10 @@ def format_rows(frame_index: int, tracks: Tracks, *, classes: bool = False) -> s
     """Return a frame's rows ``frame,id,left,top,width,height,score,-1,-1,-1``, each with its line end.
 
     With ``classes``, the eighth column is the class, as in detections and truth. Boxes have two decimals,
-    scores four; sizes are at least 0.01 px, so that every row can be read again.
+    scores four; sizes are at least :data:`LEAST_SIZE_PX`, so that every row can be read again.
     """
     boxes = np.round(xyxy_to_ltwh(tracks.boxes_xyxy), 2) + 0.0  # adding zero turns -0.0 into 0.0
-    boxes[:, 2:] = np.maximum(boxes[:, 2:], 0.01)
+    boxes[:, 2:] = np.maximum(boxes[:, 2:], LEAST_SIZE_PX)
     labels = tracks.classes.tolist() if classes else [-1] * len(tracks)
     return "".join(
         f"{frame_index},{id_},{left:.2f},{top:.2f},{width:.2f},{height:.2f},{score:.4f},{label},-1,-1\n"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import FormatError
+from tracker.errors import FormatError, reason_of
 
 LARGEST_WHOLE = 2.0**53
 """Whole numbers above it are not all float64."""
@@ -27,7 +27,7 @@ def read_text(path: Path | str) -> str:
     except UnicodeDecodeError:
         raise FormatError(path, None, "is not a text file") from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise FormatError(path, None, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise FormatError(path, None, f"cannot be read: {reason_of(error)}") from None
 
 
 def read_lines(path: Path | str) -> list[tuple[int, str]]:

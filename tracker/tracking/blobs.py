@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tracker.config import Config, PixelsConfig
-from tracker.geometry import carried, xyxy_to_cxywh
+from tracker.geometry import box_scales, carried, xyxy_to_cxywh
 from tracker.mixture.kernels import kernel
 from tracker.structures import FloatArray, Foreground
 from tracker.tracking.holding import STILL
@@ -109,7 +109,7 @@ def begun(found: Records, next_id: int, scene: Records, config: Config, paramete
     born["mean"] = xyxy_to_cxywh(found["box"])
     centre, size = born["mean"][:, :2], born["mean"][:, 2:]
     born["id"], born["hits"], born["detection"] = next_id + np.arange(len(found)), 1, found["region"]
-    born["scale"], born["box"] = np.sqrt(size.prod(axis=1)), found["box"]
+    born["scale"], born["box"] = box_scales(size), found["box"]
     born["p00"] = measurement_variances(born, scene, parameter)
     born["p11"] = (config.tracking.motion.initial_velocity * born["scale"][:, None]) ** 2
     born["extent"], born["fill"] = EXTENT, np.clip(found["mass"] / size.prod(axis=1), *FILLS)

@@ -42,7 +42,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.config import Config
-from tracker.geometry import xyxy_to_cxywh
+from tracker.geometry import box_scales, xyxy_to_cxywh
 from tracker.structures import FloatArray
 from tracker.tracking.motion import Z_LIMIT
 from tracker.tracking.state import Records, TrackerState
@@ -159,7 +159,7 @@ def what_is_known(state: TrackerState, rows: NDArray[np.int64], boxes_xyxy: Floa
     c, scene = state.components[rows], state.scene[0]
     centres_and_sizes = xyxy_to_cxywh(boxes_xyxy)
     sides = np.maximum(centres_and_sizes[:, 2:], 1.0)
-    scales = np.sqrt(sides.prod(axis=1))
+    scales = box_scales(sides)
     seen = c["detection"] >= 0
     own = c["p00"].copy()
     own[:, 1] += lever**2 * own[:, 3]  # centre y = anchored y - lever height

@@ -13,9 +13,8 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from tracker.app.fitting.recordings import Recording
+from tracker.app.fitting.recordings import Recording, parts_of
 from tracker.app.fitting.search import Score
-from tracker.app.fitting.significance import parts_of
 from tracker.config import Config
 from tracker.evaluation.scores import evaluate
 from tracker.evaluation.sequences import interrupts_blocked

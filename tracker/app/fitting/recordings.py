@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from tracker.structures import Detections
 
 LEAST_FRAMES = 50
 LEAST_DETECTIONS = 200
+_LEAST_FOLDS = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +50,11 @@ class Recording:
             inside = truth.select((truth.frames > first) & (truth.frames <= end))
             truth = replace(inside, frames=inside.frames - first)
         return replace(self, frames=self.frames[first:end], truth=truth)
+
+
+def parts_of(recordings: int) -> int:
+    """Return into how many parts each of so many recordings is cut, so that there are folds enough."""
+    return math.ceil(_LEAST_FOLDS / recordings)
 
 
 def find_recordings(

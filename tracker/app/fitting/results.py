@@ -7,12 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from scipy.special import stdtrit
+
 from tracker.app.fitting.em import Learned
 from tracker.app.fitting.proposals import POLICY
 from tracker.config import Config
 from tracker.tracking.fitting.free_parameters import number_of, numbers_of
 from tracker.tracking.fitting.maximisation import Fit
 from tracker.tracking.fitting.rates import Rates
+
+CHANCE = 0.05
+"""Probability that chance alone changes anything: Student's test over folds is made at this level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,11 @@ class Verdict:
     gain: float
     error: float
     taken: bool
+
+
+def is_sure(gain: float, error: float, folds: int, chance: float) -> bool:
+    """Tell whether a mean gain of so many folds is more than chance: whether it passes Student's test."""
+    return gain > float(stdtrit(folds - 1, 1.0 - chance)) * error
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,8 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tracker.app.checks import Progress
-from tracker.app.fitting.results import Verdict
-from tracker.app.fitting.significance import CHANCE, is_sure
+from tracker.app.fitting.results import CHANCE, Verdict, is_sure
 from tracker.config import Config
 from tracker.structures import FloatArray, IntArray
 from tracker.tracking.fitting.free_parameters import with_numbers

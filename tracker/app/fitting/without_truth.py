@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from tracker.app.checks import Progress
 from tracker.app.fitting.em import learn
 from tracker.app.fitting.proposals import group_of, learned_proposals, rounded
-from tracker.app.fitting.recordings import Recording
-from tracker.app.fitting.results import Result, Verdict, result_of
-from tracker.app.fitting.significance import CHANCE, is_sure, parts_of
+from tracker.app.fitting.recordings import Recording, parts_of
+from tracker.app.fitting.results import CHANCE, Result, Verdict, is_sure, result_of
 from tracker.config import Config
 from tracker.tracking.cloze import Cloze, answers, clozes, identities
 from tracker.tracking.fitting.free_parameters import with_numbers

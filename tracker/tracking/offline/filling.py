@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from tracker.formats.motchallenge import LEAST_SIZE_PX
 from tracker.geometry import box_scales, intersection_over_union_by_row
 from tracker.structures import FloatArray
 from tracker.tracking.offline.linking import link_log_odds, starts_and_ends
-from tracker.tracking.offline.pieces import LEAST_SIZE_PX, PART_COLUMNS, Chain, Part, Piece, as_ltwh, observed_part
+from tracker.tracking.offline.pieces import PART_COLUMNS, Chain, Part, Piece, as_ltwh, observed_part
 from tracker.tracking.offline.smoothing import Noise, smoothed
 
 _FILL = (0.46, 0.34, 0.23, -1.5)

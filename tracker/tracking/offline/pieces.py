@@ -9,12 +9,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.formats.motchallenge import LEAST_SIZE_PX
 from tracker.formats.table import TrackTable
 from tracker.geometry import carried, ltwh_to_xyxy, xyxy_to_ltwh
 from tracker.structures import FloatArray, IntArray
 
-LEAST_SIZE_PX = 0.01
-"""Sides of a box, which a file of two decimals can just hold."""
 PART_COLUMNS = ("frames", "boxes", "scores", "labels", "imputed")
 
 
