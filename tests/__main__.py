@@ -10,7 +10,8 @@ CHECKS = (
     ["ruff", "check"],
     ["ruff", "format", "--check"],
     ["mypy"],
-    ["pytest", "-q", "-n", "auto", "--dist", "worksteal"],  # much of the time commands are waited for
+    ["pytest", "-q", "-n", "auto", "--dist", "worksteal", "--ignore", "tests/e2e"],
+    ["pytest", "-q", "tests/e2e"],  # a command uses all cores itself, and some have to keep up with a stream
 )
 
 

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -78,9 +79,18 @@ def shown(server: PictureServer, screen: Screen, cwd: Path) -> Iterator[subproce
     with subprocess.Popen(
         command, cwd=cwd, env=screen.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        eventually(lambda: has_level(screen, 200))
-        yield process
-        process.kill()
+        looks = count()
+
+        def is_shown() -> bool:
+            if next(looks) % 100 == 99:  # a single picture is lost where a busy machine opens the stream twice
+                server.send(picture(200, 320, 240))
+            return has_level(screen, 200)
+
+        try:
+            eventually(is_shown)
+            yield process
+        finally:
+            process.kill()
 
 
 def has_level(screen: Screen, level: int) -> bool:
